@@ -1,0 +1,44 @@
+"""Random numbers that are a pure function of a name and a position.
+
+Library generators change between versions and devices, and whoever draws first shifts everyone after. Here every
+number is splitmix64 of (key, index): integer arithmetic only, so candidate sets and batch orders are the same to
+the bit on any machine, and no draw depends on another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+GOLDEN = 0x9E3779B97F4A7C15
+MIX_1 = 0xBF58476D1CE4E5B9
+MIX_2 = 0x94D049BB133111EB
+
+
+def key(*parts: object) -> int:
+    """A 64-bit key from any printable parts: key("shapes", "flip", 3)."""
+    text = "\x1f".join(map(str, parts)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+
+
+def bits(stream: int, index: NDArray[np.integer] | int) -> NDArray[np.uint64]:
+    """64 random bits for each position (an index array of any shape, or a count) of a stream."""
+    positions = np.arange(index, dtype=np.uint64) if isinstance(index, int) else index.astype(np.uint64)
+    with np.errstate(over="ignore"):
+        z = np.uint64(stream) + (positions + np.uint64(1)) * np.uint64(GOLDEN)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(MIX_1)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(MIX_2)
+        return z ^ (z >> np.uint64(31))
+
+
+def uniform(stream: int, *shape: int) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1) of the given shape, on the exact grid of 2^-53."""
+    raw = bits(stream, int(np.prod(shape, dtype=np.int64))).reshape(shape)
+    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def permutation(stream: int, n: int) -> NDArray[np.int64]:
+    """A random order of range(n)."""
+    return np.argsort(bits(stream, n), kind="stable").astype(np.int64)

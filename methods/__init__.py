@@ -1,0 +1,1 @@
+"""One file per method; each file's name is the name under which its method is registered."""
