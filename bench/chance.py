@@ -23,14 +23,14 @@ def key(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
 
 
-def bits(stream: int, index: NDArray[np.integer] | int) -> NDArray[np.uint64]:
-    """64 random bits for each position (an index array of any shape, or a count) of a stream."""
+def bits(stream: int | NDArray[np.uint64], index: NDArray[np.integer] | int) -> NDArray[np.uint64]:
+    """64 random bits for each position (an index array of any shape, or a count) of a stream, or of many."""
     positions = np.arange(index, dtype=np.uint64) if isinstance(index, int) else index.astype(np.uint64)
     with np.errstate(over="ignore"):
-        z = np.uint64(stream) + (positions + np.uint64(1)) * np.uint64(GOLDEN)
+        z = np.asarray(stream, dtype=np.uint64) + (positions + np.uint64(1)) * np.uint64(GOLDEN)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(MIX_1)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(MIX_2)
-        return z ^ (z >> np.uint64(31))
+        return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def uniform(stream: int, *shape: int) -> NDArray[np.float64]:
@@ -39,6 +39,16 @@ def uniform(stream: int, *shape: int) -> NDArray[np.float64]:
     return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def uniform_at(stream: int, index: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The uniform numbers at these positions of a stream."""
+    return (bits(stream, index) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def permutation(stream: int, n: int) -> NDArray[np.int64]:
     """A random order of range(n)."""
-    return np.argsort(bits(stream, n), kind="stable").astype(np.int64)
+    return permutations(np.array([stream], dtype=np.uint64), n)[0]
+
+
+def permutations(streams: NDArray[np.uint64], n: int) -> NDArray[np.int64]:
+    """(R, n) a random order of range(n) for each of R streams."""
+    return np.argsort(bits(streams[:, None], n), axis=1).astype(np.int64)

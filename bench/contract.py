@@ -49,9 +49,9 @@ class Batch:
     """What a loss sees of one mini-batch of one run."""
 
     weights: Tensor
-    """(B, K) current label weights of these images; constants in the gradient."""
-    candidates: Tensor | None
-    """(B, K) bool, only for methods that list "candidates" in `reads`."""
+    """(B, K) current label weights of these images, constants in the gradient; only if in `Gradient.reads`."""
+    candidates: Tensor
+    """(B, K) bool; only if in `Gradient.reads`."""
     progress: Tensor
     """Share of the training done, a number in [0, 1)."""
 
@@ -67,6 +67,13 @@ class Output:
     def log_probs(self) -> Tensor:
         """(B, K) log softmax of the logits."""
         return F.log_softmax(self.logits, dim=-1)
+
+    def detached(self) -> Output:
+        """The same numbers as constants."""
+        constant = Output(self.logits.detach())
+        if "log_probs" in self.__dict__:
+            constant.__dict__["log_probs"] = self.log_probs.detach()
+        return constant
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Names to things: found by scanning a folder, imported only when asked for, open to other packages.
 
-A built-in is a module of the scanned package and is registered under the module's own name. Another package adds
-its own through an entry point whose name is the registered name.
+A built-in is a module of the scanned package and is registered under the module's own name. Another package
+adds its own through an entry point whose name is the registered name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from typing import Generic, TypeVar
 from pzsl_bench.errors import UserError, unknown
 
 T = TypeVar("T")
+
+
+class ClashError(UserError):
+    """Two things under one name."""
 
 
 @dataclass
@@ -35,7 +39,10 @@ class Registry(Generic[T]):
         """Register; the same name twice is a mistake."""
         old = self.found.get(name)
         if old is not None and _home(old) != _home(thing):
-            raise UserError(f"two {self.kind}s are called '{name}': {_home(old)} and {_home(thing)}")
+            raise ClashError(f"two {self.kind}s are called '{name}': {_home(old)} and {_home(thing)}")
+        ours = _home(thing).startswith(f"{self.package}.{name}.")
+        if not (ours or self.whole) and name in self.builtin():
+            raise ClashError(f"{_home(thing)} takes the name of the built-in {self.kind} '{name}'")
         self.found[name] = thing
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -62,12 +69,10 @@ class Registry(Generic[T]):
         builtin = set(self.builtin())
         for point in entry_points(group=self.plugins):
             if point.name in builtin:
-                raise UserError(f"plug-in {point.value} takes the name of the built-in {self.kind} '{point.name}'")
-            if point.name in offers and offers[point.name].value != point.value:
-                raise UserError(
-                    f"two plug-ins offer the {self.kind} '{point.name}': {offers[point.name].value} and {point.value}"
-                )
-            offers[point.name] = point
+                raise ClashError(f"{point.value} takes the name of the built-in {self.kind} '{point.name}'")
+            rival = offers.setdefault(point.name, point).value
+            if rival != point.value:
+                raise ClashError(f"two {self.kind}s are called '{point.name}': {rival} and {point.value}")
         return offers
 
     def names(self) -> list[str]:
@@ -79,7 +84,9 @@ class Registry(Generic[T]):
         if name not in self.found:
             offers = self.entry_points()
             if name in self.builtin():
-                importlib.import_module(self.package if self.whole else f"{self.package}.{name}")
+                module = importlib.import_module(self.package if self.whole else f"{self.package}.{name}")
+                if name not in self.found:
+                    raise UserError(f"{module.__file__} registers no {self.kind} called '{name}'")
             elif name in offers:
                 self._load(offers[name])
         if name not in self.found:
@@ -99,11 +106,13 @@ class Registry(Generic[T]):
         # A stranger's module may fail in any way at all; it must not take the harness with it.
         try:
             thing = point.load()
+        except ClashError:
+            raise
         except Exception as error:
             self.broken[point.name] = f"{point.value}: {type(error).__name__}: {error}"
             return
         if point.name not in self.found:
-            self.broken[point.name] = f"{point.value} registered nothing under '{point.name}' (it gave {thing!r})"
+            self.broken[point.name] = f"{point.value} gave {thing!r} and registered nothing under that name"
 
 
 def _home(thing: object) -> str:

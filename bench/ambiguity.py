@@ -1,0 +1,159 @@
+"""Generators of candidate sets: how the labels of the seen training images become ambiguous.
+
+The true label is always a candidate. Candidate sets are a pure function of (dataset, ambiguity, rate, seed): the
+uniform numbers come from `chance`, never from a library stream, and the rate is not part of their key, so a higher
+rate only adds labels to the sets of a lower one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl_bench import chance
+from pzsl_bench.errors import UserError
+from pzsl_bench.registry import Registry
+
+Mask = NDArray[np.bool_]
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a generator may look at: the harness's side of the training set."""
+
+    truth: NDArray[np.int64]
+    """(N,) true seen class of every training image."""
+    classes: int
+    """K, the number of seen classes."""
+    texts: Reals
+    """(K, a) unit embeddings of the seen class names."""
+    reference: Callable[[], Reals]
+    """(N, K) logits of the reference model (the encoder's own zero-shot head); made only when asked for."""
+
+    def truth_mask(self) -> Mask:
+        """(N, K) one true label a row."""
+        mask = np.zeros((len(self.truth), self.classes), dtype=bool)
+        mask[np.arange(len(self.truth)), self.truth] = True
+        return mask
+
+
+Generator = Callable[[Labelled, float, int], Mask]
+
+
+@dataclass(frozen=True)
+class Ambiguity:
+    """A named generator of candidate sets."""
+
+    name: str
+    title: str
+    summary: str
+    version: int
+    draw: Generator
+    """(labelled, rate, stream of random numbers) -> (N, K) candidate mask."""
+
+
+AMBIGUITIES: Registry[Ambiguity] = Registry("ambiguity", "pzsl_bench.ambiguity", whole=True)
+
+
+def ambiguity(name: str, *, title: str, summary: str, version: int = 1) -> Callable[[Generator], Generator]:
+    """Register a generator under a name."""
+
+    def keep(draw: Generator) -> Generator:
+        AMBIGUITIES.add(name, Ambiguity(name, title, summary, version, draw))
+        return draw
+
+    return keep
+
+
+@ambiguity("flip", title="uniform", summary="each wrong seen label joins with probability rate")
+def flip(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """Every wrong label joins when its uniform number is below the rate; singletons are allowed."""
+    return join(labelled, chance.uniform(stream, *labelled.truth_mask().shape), rate)
+
+
+@ambiguity(
+    "flip_forced",
+    title="uniform, no singletons",
+    summary="flip, then every image left with one candidate gets one more wrong label",
+)
+def flip_forced(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """Flip; a row with one candidate gets the wrong label whose uniform number was the smallest."""
+    uniform = chance.uniform(stream, *labelled.truth_mask().shape)
+    mask = join(labelled, uniform, rate)
+    if labelled.classes > 1:
+        alone = mask.sum(1) == 1
+        uniform[labelled.truth_mask()] = np.inf
+        mask[alone, uniform[alone].argmin(1)] = True
+    return mask
+
+
+@ambiguity("pair", title="next class", summary="the next class (by number) joins with probability rate")
+def pair(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """Only class (y + 1) mod K can be the wrong candidate."""
+    mask = labelled.truth_mask()
+    rows = np.flatnonzero(chance.uniform(stream, len(mask)) < rate)
+    mask[rows, (labelled.truth[rows] + 1) % labelled.classes] = True
+    return mask
+
+
+@ambiguity(
+    "semantic",
+    title="similar names",
+    summary="wrong labels join by text similarity: the nearest with probability rate, halving every (K-1)/8 ranks",
+)
+def semantic(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """The r-th most similar wrong label joins with probability rate * 2^(-8 r / (K-1)), r = 0, 1, ...
+
+    Ranks rather than similarities decide, so the last bits of an embedding change nothing.
+    """
+    similarity = labelled.texts @ labelled.texts.T
+    np.fill_diagonal(similarity, np.inf)
+    # Position 0 is the class itself, so wrong labels have ranks 1 .. K-1.
+    rank = np.argsort(np.argsort(-similarity, axis=1, kind="stable"), axis=1, kind="stable")
+    probability = rate * 2.0 ** (-8.0 * (rank - 1) / max(labelled.classes - 1, 1))
+    return join(labelled, chance.uniform(stream, *labelled.truth_mask().shape), probability[labelled.truth])
+
+
+@ambiguity(
+    "instance",
+    title="instance-dependent",
+    summary="wrong labels join where the encoder's own zero-shot head is tempted; probabilities scaled by the rate",
+)
+def instance(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """False-label probabilities from the reference model: the encoder's zero-shot logits of the training images."""
+    probability = instance_probability(labelled.reference(), labelled.truth_mask(), rate)
+    return join(labelled, chance.uniform(stream, *probability.shape), probability)
+
+
+def instance_probability(logits: Reals, truth: Mask, rate: float) -> Reals:
+    """(N, K) softmax without the true class, over its row maximum, over its row mean, times rate, at most 1."""
+    soft = np.exp(logits - logits.max(1, keepdims=True))
+    soft /= soft.sum(1, keepdims=True)
+    soft[truth] = 0
+    soft /= np.maximum(soft.max(1, keepdims=True), np.finfo(float).tiny)
+    soft /= np.maximum(soft.mean(1, keepdims=True), np.finfo(float).tiny)
+    return np.minimum(soft * rate, 1.0)
+
+
+def join(labelled: Labelled, uniform: Reals, probability: Reals | float) -> Mask:
+    """(N, K) the true labels, and every wrong one whose uniform number is below its probability."""
+    mask: Mask = (uniform < probability) | labelled.truth_mask()
+    return mask
+
+
+def draw_candidates(name: str, labelled: Labelled, rate: float, dataset: str, seed: int) -> Mask:
+    """(N, K) candidate sets of one (dataset, ambiguity, rate, seed)."""
+    if not 0 <= rate <= 1:
+        raise UserError(f"rate {rate!r} is not between 0 and 1")
+    return AMBIGUITIES.get(name).draw(labelled, rate, chance.key("candidates", dataset, name, seed))
+
+
+def mask_hash(mask: Mask) -> str:
+    """A name for candidate sets: equal sets, equal name, on any machine."""
+    shape = ",".join(map(str, mask.shape)).encode()
+    return hashlib.sha256(shape + np.packbits(mask).tobytes()).hexdigest()[:16]

@@ -1,0 +1,183 @@
+"""The judge: the only reader of an exam. Test metrics are computed once, after training.
+
+All accuracies are means over classes of per-class top-1 accuracy. T1: unseen images among unseen classes; U and S:
+unseen and seen images among all classes; H: their harmonic mean; seen_acc: seen images among seen classes; D: share
+of training images whose best-scored candidate is the true label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pzsl_bench.problem import Exam
+from pzsl_bench.stack import Fitted
+
+Ints = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+CHUNK = 2**24
+"""Scores held at once while judging."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one run says about M images: its best seen and its best unseen class, and their scores."""
+
+    seen: Ints
+    seen_score: Reals
+    unseen: Ints
+    unseen_score: Reals
+
+    def among_all(self, bias: float | None = None) -> Ints:
+        """Answers on the joint label space; a bias is added to unseen scores, and wins its ties."""
+        lead = self.unseen_score - self.seen_score
+        return np.where(lead > 0 if bias is None else -lead <= bias, self.unseen, self.seen)
+
+
+def class_accuracy(truth: Ints, predicted: Ints, classes: range | Ints) -> float:
+    """Mean over the classes of the share of their images named rightly; classes without images do not count."""
+    numbers = np.asarray(classes)
+    right = np.bincount(truth[truth == predicted], minlength=numbers.max(initial=0) + 1)[numbers]
+    count = np.bincount(truth, minlength=numbers.max(initial=0) + 1)[numbers]
+    present = count > 0
+    return float((right[present] / count[present]).mean()) if present.any() else float("nan")
+
+
+def harmonic(seen: float, unseen: float) -> float:
+    """2 S U / (S + U), and 0 when both are 0."""
+    return 2 * seen * unseen / (seen + unseen) if seen + unseen > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Stacking:
+    """The calibrated-stacking curve: a bias on unseen scores is raised until every image is called unseen."""
+
+    bias: Reals
+    """Distinct biases at which images change sides, ascending; point j + 1 of the curve includes bias[j]."""
+    seen: Reals
+    """Seen accuracy before any change and after each."""
+    unseen: Reals
+
+    @property
+    def area(self) -> float:
+        """AUSUC: area under the seen-unseen curve."""
+        return float(np.trapezoid(self.seen, self.unseen))
+
+    def harmonics(self) -> Reals:
+        """H at every point of the curve."""
+        total = self.seen + self.unseen
+        return np.where(total > 0, 2 * self.seen * self.unseen / np.where(total > 0, total, 1), 0.0)
+
+    def best_bias(self) -> float:
+        """The bias of the largest H; -inf when no image should change sides."""
+        best = int(self.harmonics().argmax())
+        return float("-inf") if best == 0 else float(self.bias[best - 1])
+
+
+def stacking(truth: Ints, answers: Answers, seen: int, classes: int) -> Stacking:
+    """Sweep the bias over all values at which a prediction changes: O(M log M)."""
+    needed = answers.seen_score - answers.unseen_score
+    bias, turn = np.unique(needed, return_inverse=True)
+    count = np.bincount(truth, minlength=classes)
+    from_seen = truth < seen
+    # An image weighs 1 / (its class size * number of classes on its side): sums of weights are class means.
+    sides = np.where(from_seen, (count[:seen] > 0).sum(), (count[seen:] > 0).sum())
+    weight = 1.0 / (count[truth] * sides)
+    lost = np.where(from_seen & (answers.seen == truth), weight, 0.0)
+    gained = np.where(~from_seen & (answers.unseen == truth), weight, 0.0)
+    falls = np.concatenate([[0.0], np.bincount(turn, lost, len(bias)).cumsum()])
+    rises = np.concatenate([[0.0], np.bincount(turn, gained, len(bias)).cumsum()])
+    return Stacking(bias, np.maximum(lost.sum() - falls, 0.0), rises)
+
+
+def answer(fitted: Fitted, exam: Exam) -> list[Answers] | None:
+    """Every run's answers to the exam; None when its head cannot score unseen classes."""
+    best: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for images in _chunks(exam.features, fitted.runs * exam.texts.shape[0]):
+        scores = fitted.score(images, exam.texts)
+        if scores.shape[-1] == exam.seen:
+            return None
+        s, u = scores[..., : exam.seen].max(-1), scores[..., exam.seen :].max(-1)
+        best.append((s.indices, s.values, u.indices + exam.seen, u.values))
+    parts = [torch.cat([b[i] for b in best], dim=1).cpu().numpy() for i in range(4)]
+    return [
+        Answers(parts[0][r], parts[1][r].astype(float), parts[2][r], parts[3][r].astype(float))
+        for r in range(fitted.runs)
+    ]
+
+
+def seen_answers(fitted: Fitted, features: Tensor, texts: Tensor, among: Tensor | None = None) -> Ints:
+    """(R, M) every run's best seen class of each image, if wanted only among its candidates (R, M, K)."""
+    picks = []
+    start = 0
+    for images in _chunks(features, fitted.runs * texts.shape[0]):
+        scores = fitted.score(images, texts)
+        if among is not None:
+            scores = scores.masked_fill(~among[:, start : start + len(images)], float("-inf"))
+        picks.append(scores.argmax(-1))
+        start += len(images)
+    return np.asarray(torch.cat(picks, dim=1).cpu().numpy())
+
+
+def best_biases(fitted: Fitted, exam: Exam) -> list[float] | None:
+    """Every run's bias of the largest H on an exam: chosen in the rehearsal, applied in the real exam."""
+    answers = answer(fitted, exam)
+    if answers is None:
+        return None
+    return [stacking(exam.truth, a, exam.seen, exam.texts.shape[0]).best_bias() for a in answers]
+
+
+def judge(
+    fitted: Fitted, exam: Exam, train: Tensor, candidates: Tensor, biases: list[float] | None
+) -> list[dict[str, float | None]]:
+    """The metrics of every run; `candidates` (R, N, K) are the sets that the images really came with."""
+    known = exam.texts[: exam.seen]
+    identified = seen_answers(fitted, train, known, candidates) == exam.train_truth
+    from_seen = exam.truth < exam.seen
+    closed = seen_answers(fitted, exam.features[torch.from_numpy(from_seen).to(exam.features.device)], known)
+    answers = answer(fitted, exam)
+    results = []
+    for run in range(fitted.runs):
+        metrics: dict[str, float | None] = {
+            "seen_acc": class_accuracy(exam.truth[from_seen], closed[run], range(exam.seen)),
+            "D": float(identified[run].mean()),
+        }
+        if answers is not None:
+            metrics |= zero_shot_metrics(exam, answers[run], biases[run] if biases else None)
+        results.append({k: None if v is None or not np.isfinite(v) else v for k, v in metrics.items()})
+    return results
+
+
+def zero_shot_metrics(exam: Exam, answers: Answers, bias: float | None) -> dict[str, float | None]:
+    """T1, U, S, H, and the same with calibrated stacking (suffix _cal) at a bias chosen elsewhere."""
+    classes = exam.texts.shape[0]
+    from_seen, seen, unseen = exam.truth < exam.seen, range(exam.seen), range(exam.seen, classes)
+
+    def sides(bias: float | None) -> tuple[float, float]:
+        joint = answers.among_all(bias)
+        return (
+            class_accuracy(exam.truth[from_seen], joint[from_seen], seen),
+            class_accuracy(exam.truth[~from_seen], joint[~from_seen], unseen),
+        )
+
+    S, U = sides(None)
+    metrics: dict[str, float | None] = {
+        "T1": class_accuracy(exam.truth[~from_seen], answers.unseen[~from_seen], unseen),
+        "U": U,
+        "S": S,
+        "H": harmonic(S, U),
+        "AUSUC": stacking(exam.truth, answers, exam.seen, classes).area,
+    }
+    if bias is not None:
+        S, U = sides(bias)
+        metrics |= {"U_cal": U, "S_cal": S, "H_cal": harmonic(S, U), "gamma": bias}
+    return metrics
+
+
+def _chunks(features: Tensor, per_image: int) -> tuple[Tensor, ...]:
+    return features.split(max(1, CHUNK // max(1, per_image)))

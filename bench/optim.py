@@ -1,0 +1,93 @@
+"""Optimisers over stacked parameters: one fused call for all runs when they share their settings.
+
+A stacked parameter is just a tensor with a leading replica axis, so PyTorch's fused kernels apply as they are. Runs
+that differ in learning rate, decay or momentum (a search is such a stack) take the broadcasting form instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from pzsl_bench.contract import Gradient
+
+EPS = 1e-8
+BETA_2 = 0.999
+
+
+def cosine(progress: float) -> float:
+    """The factor of the learning rate at a share of the training."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class StackedOptimiser:
+    """SGD, Adam or AdamW on tensors whose first axis is the run."""
+
+    def __init__(self, method: Gradient, params: Sequence[Tensor], varying: Mapping[str, Tensor]):
+        self.method = method
+        self.params = list(params)
+        self.varying = {k: v for k, v in varying.items() if k in ("lr", "weight_decay", "momentum", "clip")}
+        self.steps = 0
+        decay = {"lr": method.lr, "weight_decay": method.weight_decay, "fused": True}
+        self.fused: torch.optim.Optimizer | None = None
+        self.moments: list[tuple[Tensor, Tensor]] = []
+        if set(self.varying) - {"clip"}:
+            self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.params]
+        elif method.optimiser == "sgd":
+            self.fused = torch.optim.SGD(self.params, momentum=method.momentum, **decay)
+        elif method.optimiser == "adam":
+            self.fused = torch.optim.Adam(self.params, **decay)
+        else:
+            self.fused = torch.optim.AdamW(self.params, **decay)
+
+    def step(self, grads: Sequence[Tensor], progress: float) -> None:
+        """One update of every run."""
+        factor = cosine(progress) if self.method.schedule == "cosine" else 1.0
+        self.steps += 1
+        with torch.no_grad():
+            clipped = self._clipped(grads)
+            if self.fused is None:
+                for p, g, moment in zip(self.params, clipped, self.moments, strict=True):
+                    self._broadcast_update(p, g, moment, factor)
+                return
+            for p, g in zip(self.params, clipped, strict=True):
+                p.grad = g
+            for group in self.fused.param_groups:
+                group["lr"] = self.method.lr * factor
+            self.fused.step()
+
+    def _value(self, name: str, like: Tensor) -> Tensor | float:
+        """A setting as a number, or as one number per run that broadcasts against a parameter."""
+        if name in self.varying:
+            return self.varying[name].view(-1, *[1] * (like.ndim - 1))
+        return float(getattr(self.method, name))
+
+    def _clipped(self, grads: Sequence[Tensor]) -> Sequence[Tensor]:
+        if self.method.clip == 0 and "clip" not in self.varying:
+            return grads
+        norm = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
+        limit = self.varying.get("clip", torch.full_like(norm, self.method.clip))
+        shrink = torch.where(limit > 0, limit / (norm + 1e-6), torch.ones_like(norm)).clamp(max=1.0)
+        return [g * shrink.view(-1, *[1] * (g.ndim - 1)) for g in grads]
+
+    def _broadcast_update(self, p: Tensor, g: Tensor, moment: tuple[Tensor, Tensor], factor: float) -> None:
+        """The same update as the fused kernel, written with per-run settings."""
+        lr, decay = self._value("lr", p), self._value("weight_decay", p)
+        first, second = moment
+        if self.method.optimiser == "adamw":
+            p.mul_(1 - factor * lr * decay)
+        else:
+            g = g + decay * p
+        if self.method.optimiser == "sgd":
+            # torch's SGD starts its momentum buffer at the first gradient, which a buffer of zeros reproduces.
+            first.mul_(self._value("momentum", p)).add_(g)
+            p.sub_(factor * lr * first)
+            return
+        first.lerp_(g, 0.1)
+        second.mul_(BETA_2).addcmul_(g, g, value=1 - BETA_2)
+        mean = first / (1 - 0.9**self.steps)
+        root = (second / (1 - BETA_2**self.steps)).sqrt_().add_(EPS)
+        p.sub_(factor * lr * mean / root)

@@ -1,0 +1,194 @@
+"""A dataset seen through an encoder, and its two sides: the study (what methods see) and the exam (what judges see)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pzsl_bench import chance
+from pzsl_bench.ambiguity import Labelled
+from pzsl_bench.contract import Study
+from pzsl_bench.errors import UserError
+from pzsl_bench.source import Source
+
+HELD_OUT = 0.2
+"""Share of the training images of each fitted class that the rehearsal keeps for its own exam."""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What only the judge sees. Classes are numbered seen first (in the study's order), then unseen."""
+
+    features: Tensor
+    """(M, d) test images of seen and unseen classes."""
+    truth: NDArray[np.int64]
+    """(M,) their classes."""
+    texts: Tensor
+    """(C, a) embeddings of all class names."""
+    seen: int
+    """K: classes 0 .. K-1 are the seen ones."""
+    train_truth: NDArray[np.int64]
+    """(N,) true classes of the study's images."""
+
+
+@dataclass(frozen=True)
+class Studies:
+    """A stack of R studies of the same images, which differ in their candidate sets."""
+
+    features: Tensor
+    """(N, d), shared."""
+    texts: Tensor
+    """(K, a), shared."""
+    class_names: tuple[str, ...]
+    scale: float
+    candidates: Tensor
+    """(R, N, K) bool."""
+    keys: tuple[str, ...]
+    """Names of the R cells; every random number of a run is a function of its name."""
+    draws: tuple[str, ...]
+    """Names of the R (dataset, ambiguity, rate, seed) points, shared by all methods."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def uniform(self) -> Tensor:
+        """(R, N, K) the candidates as soft labels of equal weight."""
+        weights = self.candidates.float()
+        return weights / weights.sum(-1, keepdim=True)
+
+    def single(self, candidates: Tensor, targets: Tensor) -> Study:
+        """What one run sees; works on plain tensors and under vmap."""
+        return Study(self.features, candidates, targets, self.texts, self.class_names, self.scale)
+
+    def first(self) -> Study:
+        """The study of the first run, for sizes and shapes."""
+        return self.single(self.candidates[0], self.uniform[0])
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Tensors of one (dataset, encoder). Classes are numbered seen first, then unseen."""
+
+    name: str
+    train: Tensor
+    """(N, d) training images of seen classes."""
+    train_truth: NDArray[np.int64]
+    test: Tensor
+    """(M, d)"""
+    test_truth: NDArray[np.int64]
+    texts: Tensor
+    """(C, a)"""
+    class_names: tuple[str, ...]
+    seen: int
+    validation: tuple[int, ...]
+    """Seen classes that play the unseen ones in the rehearsal."""
+    scale: float
+    unreadable: int = 0
+
+    def to(self, device: torch.device) -> Problem:
+        """The same problem on a device."""
+        return replace(
+            self, train=self.train.to(device), test=self.test.to(device), texts=self.texts.to(device)
+        )
+
+    @cached_property
+    def labelled(self) -> Labelled:
+        """The harness's own view, from which candidate sets are drawn."""
+
+        def reference() -> NDArray[np.float64]:
+            images, names = self.train.double().cpu().numpy(), self.texts[: self.seen].double().cpu().numpy()
+            return np.asarray(self.scale * images @ names.T)
+
+        texts = self.texts[: self.seen].double().cpu().numpy()
+        return Labelled(self.train_truth, self.seen, texts, reference)
+
+    def studies(self, candidates: Tensor, keys: Sequence[str], draws: Sequence[str]) -> Studies:
+        """The study side for a stack of candidate sets (R, N, K)."""
+        return Studies(
+            features=self.train,
+            texts=self.texts[: self.seen],
+            class_names=self.class_names[: self.seen],
+            scale=self.scale,
+            candidates=candidates.to(self.train.device),
+            keys=tuple(keys),
+            draws=tuple(draws),
+        )
+
+    def exam(self) -> Exam:
+        """The judge's side."""
+        return Exam(self.test, self.test_truth, self.texts, self.seen, self.train_truth)
+
+    def rehearsal(self) -> tuple[Problem, NDArray[np.int64], NDArray[np.int64]]:
+        """The same problem played with seen classes only, and which training rows and classes it is fitted on.
+
+        Validation classes take the part of the unseen ones; a share of the other classes' training images takes
+        the part of the seen test images. Whatever is chosen (calibration, tuning) is chosen here: no test image
+        and no unseen class has a part in it.
+        """
+        fitted = np.array([k for k in range(self.seen) if k not in self.validation], dtype=np.int64)
+        acting = np.array(self.validation, dtype=np.int64)
+        held = np.zeros(len(self.train_truth), dtype=bool)
+        for k in fitted:
+            rows = np.flatnonzero(self.train_truth == k)
+            order = chance.permutation(chance.key("rehearsal", self.name, self.class_names[k]), len(rows))
+            held[rows[order[: int(HELD_OUT * len(rows))]]] = True
+        fits = np.isin(self.train_truth, fitted) & ~held
+        classes = np.concatenate([fitted, acting])
+        number = np.full(self.seen, -1, dtype=np.int64)
+        number[classes] = np.arange(len(classes))
+        rows = np.flatnonzero(fits)
+        small = Problem(
+            name=self.name,
+            train=self.train[torch.from_numpy(rows).to(self.train.device)],
+            train_truth=number[self.train_truth[rows]],
+            test=self.train[torch.from_numpy(np.flatnonzero(~fits)).to(self.train.device)],
+            test_truth=number[self.train_truth[~fits]],
+            texts=self.texts[torch.from_numpy(classes).to(self.texts.device)],
+            class_names=tuple(self.class_names[k] for k in classes),
+            seen=len(fitted),
+            validation=(),
+            scale=self.scale,
+        )
+        return small, rows, fitted
+
+
+def build_problem(
+    name: str,
+    source: Source,
+    features: NDArray[np.float32],
+    texts: NDArray[np.float32],
+    scale: float,
+    unreadable: Sequence[int] = (),
+) -> Problem:
+    """Put an opened dataset and its encoding together; unreadable images leave both sides."""
+    order = [*source.seen, *source.unseen]
+    number = np.full(len(source.class_names), -1, dtype=np.int64)
+    number[order] = np.arange(len(order))
+    labels = number[source.labels]
+    usable = labels >= 0
+    usable[list(unreadable)] = False
+    train = np.flatnonzero(usable & ~source.is_test & (labels < len(source.seen)))
+    test = np.flatnonzero(usable & source.is_test)
+    for what, rows in (("training", train), ("test", test)):
+        if not len(rows):
+            raise UserError(f"dataset '{name}' has no readable {what} image")
+    return Problem(
+        name=name,
+        train=torch.from_numpy(np.ascontiguousarray(features[train])),
+        train_truth=labels[train],
+        test=torch.from_numpy(np.ascontiguousarray(features[test])),
+        test_truth=labels[test],
+        texts=torch.from_numpy(np.ascontiguousarray(texts[order])),
+        class_names=tuple(source.class_names[k] for k in order),
+        seen=len(source.seen),
+        validation=tuple(int(number[k]) for k in source.validation),
+        scale=scale,
+        unreadable=len(unreadable),
+    )

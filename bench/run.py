@@ -1,0 +1,296 @@
+"""Run a plan: encode what is missing, train the stacks, keep every record, mirror them into MLflow."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pzsl_bench.errors import UserError
+from pzsl_bench.plan import Plan, Planned, stacks
+from pzsl_bench.records import Record, Status
+
+if TYPE_CHECKING:
+    from pzsl_bench.worker import Spent
+
+LIVES = 2
+"""How often a stack may be in flight when a worker is killed before it is run alone."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as the command line says it."""
+
+    results: Path = Path("results")
+    device: str = "auto"
+    jobs: int = 1
+    memory: str | None = None
+    retry_failed: bool = False
+    fresh: bool = False
+    fail_fast: bool = False
+    mlflow: bool = True
+    data: Path | None = None
+    cache: Path | None = None
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    done: int
+    failed: int
+    diverged: int
+    seconds: float
+    share: dict[str, float]
+    """Wall seconds by phase, as the driver and its workers measured them."""
+    interrupted: bool = False
+
+
+class Listener(Protocol):
+    """Who watches a run."""
+
+    def started(self, cells: int, stacks: int) -> None:
+        """So much is to do."""
+
+    def encoding(self, what: str, done: int, total: int) -> None:
+        """Images of a dataset, encoded so far."""
+
+    def stack(self, label: str, size: int) -> None:
+        """A stack begins."""
+
+    def epochs(self, done: int, total: int) -> None:
+        """Epochs of the stack that is trained in this process."""
+
+    def record(self, record: Record) -> None:
+        """A cell has ended and its record is on disk."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+
+
+def execute(plan: Plan, options: Options, listener: Listener) -> Outcome:
+    """Compute what is to do; every record is on disk before the listener hears of it."""
+    started = time.perf_counter()
+    todo = plan.todo(options.retry_failed, options.fresh)
+    work = stacks(todo)
+    spent: Counter[str] = Counter({"planning": plan.spent})
+    count: Counter[Status] = Counter()
+    interrupted = False
+    listener.started(len(todo), len(work))
+    mirror = MirrorThread(plan, options, listener) if options.mlflow and todo else None
+    try:
+        with _timed(spent, "imports"):
+            import pzsl_bench.worker
+        with _timed(spent, "encoding"):
+            _encode(todo, options, listener)
+        for records, phases in _results(work, options, listener):
+            spent.update(phases.seconds)
+            for record in records:
+                count[record.status] += 1
+                listener.record(record)
+                if mirror is not None:
+                    mirror.add(record)
+            if options.fail_fast and count[Status.FAILED]:
+                listener.note("stopped at the first failure (--fail-fast)")
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    if mirror is not None:
+        with _timed(spent, "mlflow"):
+            mirror.close(summarise=not interrupted)
+    return Outcome(
+        done=count[Status.DONE],
+        failed=count[Status.FAILED],
+        diverged=count[Status.DIVERGED],
+        seconds=time.perf_counter() - started,
+        share=dict(spent),
+        interrupted=interrupted,
+    )
+
+
+class _timed:
+    """Add the wall time of a block to a phase."""
+
+    def __init__(self, spent: Counter[str], phase: str):
+        self.spent, self.phase = spent, phase
+
+    def __enter__(self) -> None:
+        self.started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.spent[self.phase] += time.perf_counter() - self.started  # type: ignore[assignment]
+
+
+def _encode(todo: Iterable[Planned], options: Options, listener: Listener) -> None:
+    """Every (dataset, encoder) once, before the workers ask for it."""
+    from pzsl_bench.encode import cache_root, encode, find_encoder
+    from pzsl_bench.memory import pick_device
+    from pzsl_bench.source import find_dataset
+
+    cache = cache_root(options.cache)
+    for dataset, encoder in sorted({(p.cell.dataset, p.cell.encoder) for p in todo}):
+        made = encode(
+            find_dataset(dataset, options.data).open(),
+            dataset,
+            find_encoder(encoder, cache=cache),
+            cache=cache,
+            device=str(pick_device(options.device)),
+            download=options.download,
+            progress=listener.encoding,
+        )
+        if made.unreadable:
+            listener.note(f"{dataset}: {len(made.unreadable)} unreadable image(s) left out")
+
+
+def _results(
+    work: list[list[Planned]], options: Options, listener: Listener
+) -> Iterator[tuple[list[Record], Spent]]:
+    if options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs} is not at least 1")
+    if options.jobs == 1:
+        from pzsl_bench.worker import run_stack
+
+        for cells in work:
+            listener.stack(cells[0].cell.row, len(cells))
+            yield from run_stack(cells, options, say=listener.note, epochs=listener.epochs)
+        return
+    yield from _in_workers(_spread(work, options.jobs), options, listener)
+
+
+def _spread(work: list[list[Planned]], jobs: int) -> list[list[Planned]]:
+    """Halve the largest stacks until every worker has one."""
+    from pzsl_bench.stack import cut
+
+    pieces = list(work)
+    while len(pieces) < jobs and max(map(len, pieces), default=1) > 1:
+        pieces.sort(key=len)
+        largest = pieces.pop()
+        pieces += [list(half) for half in cut(largest, -(-len(largest) // 2))]
+    return pieces
+
+
+def _in_workers(
+    work: list[list[Planned]], options: Options, listener: Listener
+) -> Iterator[tuple[list[Record], Spent]]:
+    """Stacks in worker processes; a killed worker costs the stacks in flight one life and nothing else."""
+    from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
+
+    lives = {p.hash: LIVES for cells in work for p in cells}
+    left = {p.hash: p for cells in work for p in cells}
+    groups = [[p.hash for p in cells] for cells in work]
+    while left:
+        pending = [cells for g in groups if (cells := [left[h] for h in g if h in left])]
+        doomed = next((cells for cells in pending if all(lives[p.hash] <= 0 for p in cells)), None)
+        try:
+            for records, spent in _parallel([doomed] if doomed else pending, options, listener):
+                for record in records:
+                    left.pop(record.hash, None)
+                yield records, spent
+        except (BrokenProcessPool, TerminatedWorkerError):
+            if doomed is not None:
+                yield _killed(doomed, options)
+                for planned in doomed:
+                    left.pop(planned.hash, None)
+                continue
+            listener.note("a worker process was killed; going on with what is missing")
+            for cells in pending:
+                for planned in cells:
+                    lives[planned.hash] -= 1
+
+
+def _parallel(
+    work: Sequence[list[Planned]], options: Options, listener: Listener
+) -> Iterator[tuple[list[Record], Spent]]:
+    from joblib import Parallel, delayed, parallel_config
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, cores // options.jobs)
+    with parallel_config("loky", inner_max_num_threads=threads):
+        pool = Parallel(n_jobs=options.jobs, return_as="generator_unordered", batch_size=1)
+        for outcomes in pool(delayed(_work)(cells, options, threads) for cells in work):
+            for notes, records, spent in outcomes:
+                for note in notes:
+                    listener.note(note)
+                yield records, spent
+
+
+def _work(
+    cells: list[Planned], options: Options, threads: int
+) -> list[tuple[list[str], list[Record], Spent]]:
+    """One stack in a worker process: its records are on disk before it returns."""
+    import torch
+
+    from pzsl_bench.worker import run_stack
+
+    torch.set_num_threads(threads)
+    notes: list[str] = []
+    return [(list(notes), records, spent) for records, spent in run_stack(cells, options, say=notes.append)]
+
+
+def _killed(cells: list[Planned], options: Options) -> tuple[list[Record], Spent]:
+    from pzsl_bench.memory import pick_device
+    from pzsl_bench.records import Records
+    from pzsl_bench.worker import Spent, _failures
+
+    reason = "the worker process was killed each time it ran this stack (out of memory?)"
+    store = Records(options.results / "records")
+    return _failures(cells, store, pick_device(options.device), reason), Spent()
+
+
+class MirrorThread:
+    """MLflow's writer, beside the training: one thread, one store, records in the order in which they end."""
+
+    def __init__(self, plan: Plan, options: Options, listener: Listener):
+        self.plan, self.options, self.listener = plan, options, listener
+        self.fresh: list[Record] = []
+        self.waiting: queue.SimpleQueue[Record | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
+        self.thread.start()
+
+    def add(self, record: Record) -> None:
+        """Mirror a record soon."""
+        self.fresh.append(record)
+        self.waiting.put(record)
+
+    def close(self, summarise: bool) -> None:
+        """Wait for the last record."""
+        self.summarise = summarise
+        self.waiting.put(None)
+        self.thread.join()
+
+    def _write(self) -> None:
+        from pzsl_bench.records import frame
+        from pzsl_bench.track import Mirror
+
+        mirror = Mirror(None, grid=self.plan.name, artifacts=self.options.results / "artifacts")
+        for old in self.plan.records():
+            mirror.log(old)
+        while (record := self.waiting.get()) is not None:
+            mirror.log(record)
+        if self.summarise:
+            current = {r.hash: r for r in [*self.plan.records(), *self.fresh]}
+            mirror.summary(frame(current.values()))
+        for warning in mirror.problems:
+            self.listener.note(warning)
+
+
+def current_records(plan: Plan, options: Options) -> list[Record]:
+    """The records of a plan's cells as they lie on disk now, after a run."""
+    from pzsl_bench.records import Records
+
+    store = Records(options.results / "records")
+    found = (store.find(p.cell, p.hash) for p in plan.cells)
+    return [record for record in found if record is not None]
+
+
+def updated(plan: Plan, records: Sequence[Record]) -> Plan:
+    """The plan with fresh records in place of the old ones."""
+    by_hash = {r.hash: r for r in records}
+    return replace(plan, cells=[replace(p, record=by_hash.get(p.hash, p.record)) for p in plan.cells])

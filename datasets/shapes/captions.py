@@ -1,0 +1,99 @@
+"""What pre-training says about an object: synonyms, dropped and wrong attributes, and never a held-out class.
+
+A phrase is refused, and drawn anew, when its three words can be read as a held-out class under any synonym. "Rose round"
+may mean a pink circle or a red ring, so it is refused when either is held out, even if the other one was drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl_bench.chance import key, uniform_at
+from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS, KINDS, OPENINGS, SIZES, THINGS
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+WRONG = 0.06
+"""Probability that an attribute is told as a random value."""
+DROPPED = (0.20, 0.10, 0.10)
+"""Probability that texture, colour, shape is not told."""
+# Orders of a phrase with their cumulative probabilities; a scene never uses the third, which holds an "and" itself.
+ORDERS = ("{pre} {t} {c} {s}", "{pre} {c} {t} {s}", "{pre} {s} that is {t} and {c}", "{t} {c} {s}")
+ORDER_EDGES = np.cumsum([0.7, 0.1, 0.1])
+ARTICLES = 5
+"""The first openings are short; the second phrase of a scene keeps to them, so that it fits the text encoder."""
+
+WORDS = tuple(tuple(sorted({w for words in kind.values() for w, _ in words})) for kind in KINDS)
+"""Every word of texture, colour and shape."""
+
+
+@lru_cache
+def _says(kind: int) -> tuple[NDArray[np.bool_], Floats]:
+    """Which word may stand for which concept (words, concepts), and cumulative frequencies (concepts, words)."""
+    means = np.zeros((len(WORDS[kind]), SIZES[kind]), bool)
+    frequency = np.zeros((SIZES[kind], len(WORDS[kind])))
+    for concept, words in enumerate(KINDS[kind].values()):
+        for word, share in words:
+            means[WORDS[kind].index(word), concept] = True
+            frequency[concept, WORDS[kind].index(word)] = share
+    edges = frequency.cumsum(1)
+    return means, edges / edges[:, -1:]
+
+
+def forbidden(held_out: Iterable[int]) -> NDArray[np.bool_]:
+    """(textures, colours, shapes) words: whether the three together have a reading that is held out."""
+    held = np.zeros(COMBINATIONS)
+    held[list(held_out)] = 1
+    means = (_says(kind)[0].astype(float) for kind in range(3))
+    readings: Floats = np.einsum("tcs,wt,xc,ys->wxy", held.reshape(SIZES), *means)
+    return readings > 0
+
+
+def phrases(
+    stream: int, ids: Ints, combinations: Ints, banned: NDArray[np.bool_], short: NDArray[np.bool_]
+) -> list[str]:
+    """One phrase for every object, a pure function of (stream, id); `short` ones suit the end of a scene."""
+    told = np.empty((len(ids), 8), np.int64)
+    todo = np.arange(len(ids))
+    for attempt in count():
+        u = uniform_at(key(stream, "caption", attempt), ids[todo, None] * 16 + np.arange(16))
+        told[todo] = _tell(u, combinations[todo])
+        t, c, s = told[todo, :3].T
+        todo = todo[banned[t, c, s] & (told[todo, 3:6] == 1).all(1)]
+        if not len(todo):
+            return [_write(row, end) for row, end in zip(told.tolist(), short.tolist(), strict=True)]
+    raise AssertionError("unreachable")
+
+
+def _tell(u: Floats, combinations: Ints) -> Ints:
+    """(n, 8): word of each kind, whether each is told, order, and a number for opening and thing."""
+    columns: list[Ints] = []
+    rest, shape = np.divmod(combinations, SIZES[2])
+    for kind, true in enumerate((*np.divmod(rest, SIZES[1]), shape)):
+        value = np.where(u[:, kind] < WRONG, (u[:, 3 + kind] * SIZES[kind]).astype(np.int64), true)
+        edges = _says(kind)[1][value]
+        columns.append((u[:, 6 + kind, None] >= edges).sum(1))
+    columns += [(u[:, 9 + kind] >= DROPPED[kind]).astype(np.int64) for kind in range(3)]
+    columns.append((u[:, 12, None] >= ORDER_EDGES).sum(1))
+    columns.append((u[:, 13] * len(OPENINGS) * len(THINGS)).astype(np.int64))
+    return np.stack(columns, 1)
+
+
+def _write(row: list[int], short: bool) -> str:
+    t, c, s, has_t, has_c, has_s, order, pick = row
+    opening, thing = divmod(pick, len(THINGS))
+    texture = WORDS[0][t] if has_t else ""
+    colour = WORDS[1][c] if has_c else ""
+    shape = WORDS[2][s] if has_s else THINGS[thing]
+    if order == 2 and (short or not (texture and colour)):
+        order = 0
+    text = ORDERS[order].format(
+        pre=OPENINGS[opening % ARTICLES if short else opening], t=texture, c=colour, s=shape
+    )
+    return " ".join(text.split())

@@ -1,0 +1,39 @@
+"""Zero-shot CLIP: the cosine of image and class text, nothing learned.
+
+score(x, c) = x . t_c
+
+The row that every other row must be compared with: whatever lies below it would have done better not to train.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pzsl_bench.contract import Citation, ClosedForm, State, Study, method
+
+
+@method(
+    "clip_zero_shot",
+    title="CLIP zero-shot",
+    family="clip",
+    citation=Citation(
+        "Radford et al.",
+        "Learning Transferable Visual Models From Natural Language Supervision",
+        "ICML",
+        2021,
+        "https://arxiv.org/abs/2103.00020",
+    ),
+)
+@dataclass(frozen=True)
+class ClipZeroShot(ClosedForm):
+    """The encoder as it is."""
+
+    def solve(self, study: Study) -> State:
+        """Nothing to learn."""
+        return {}
+
+    def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:
+        """(M, d), (C, d) -> (M, C) cosines."""
+        return features @ texts.T

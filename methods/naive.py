@@ -1,0 +1,24 @@
+"""Naive: every candidate is believed equally, for ever.
+
+loss = -mean_i sum_{k in S_i} log p_ik / |S_i|
+
+The lower bound of a partial-label table: what ambiguity costs when nothing is done about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pzsl_bench.contract import Batch, Gradient, Output, method, soft_cross_entropy
+
+
+@method("naive", title="Naive (uniform)", family="bound")
+@dataclass(frozen=True)
+class Naive(Gradient):
+    """Cross entropy with uniform candidate weights."""
+
+    def loss(self, output: Output, batch: Batch) -> Tensor:
+        """Cross entropy with weights that never change."""
+        return soft_cross_entropy(output, batch.weights)
