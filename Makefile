@@ -28,7 +28,7 @@ check: .venv/installed-dev
 	.venv/bin/ruff check .
 	@rm -rf build/types && mkdir -p build/types/pzsl_bench
 	@cd build/types/pzsl_bench && ln -s ../../../bench/* ../../../methods ../../../datasets .
-	MYPYPATH=build/types .venv/bin/mypy -p pzsl_bench
+	MYPYPATH=build/types .venv/bin/mypy
 
 perf: .venv/installed
 	.venv/bin/python -m pzsl_bench.perf $(ARGS)
@@ -47,7 +47,7 @@ perf: .venv/installed
 	  then index=$(CPU_INDEX); fi; \
 	fi; \
 	set -x; .venv/bin/python -m pip install -e '.$(EXTRAS)' $${index:+--extra-index-url "$$index"}
-	@touch $@
+	@touch .venv/installed $@
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -118,8 +118,9 @@ def _rows(value: Any) -> list[Row]:
     return _once([row for entry in entries for row in _plainly(lambda e: list(expand(*e)), entry)], written)
 
 
-def _listed_or_none(value: Any) -> Any:
-    return value or []
+def _points(value: Any) -> Any:
+    """No entry, one, or a list of them."""
+    return [value] if isinstance(value, dict) else value or []
 
 
 Datasets = Annotated[list[str], _named(find_dataset)]
@@ -167,8 +168,8 @@ class Axes(BaseModel):
     rates: Rates
     seeds: Annotated[list[int], BeforeValidator(_seed_axis)] = [0]
     methods: Annotated[list[Row], BeforeValidator(_rows)]
-    include: Annotated[list[Point], BeforeValidator(_listed_or_none)] = []
-    exclude: Annotated[list[Point], BeforeValidator(_listed_or_none)] = []
+    include: Annotated[list[Point], BeforeValidator(_points)] = []
+    exclude: Annotated[list[Point], BeforeValidator(_points)] = []
 
 
 def read_axes(content: Mapping[str, Any], label: str, touched: set[str]) -> Axes:
@@ -186,6 +187,10 @@ def read_axes(content: Mapping[str, Any], label: str, touched: set[str]) -> Axes
         where = f"{_place(top, rest[:-1])}: " if rest else ""
         raise UserError(f"{source}: {where}{unknown('key', str(first['loc'][-1]), known)}")
     reasons = {
+        "model_type": "write keys such as {rate: 0.5, method: naive}",
+        "dict_type": "write 'setting: value' pairs",
+        "list_type": "write a list",
+        "string_type": "is not text",
         "missing": "is missing; a grid names datasets, ambiguities, rates and methods",
         "string_pattern_mismatch": "a name may hold letters, digits, '.', '_' and '-'",
     }

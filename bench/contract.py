@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeVar
@@ -87,7 +88,9 @@ class Citation:
     url: str = ""
 
     def __str__(self) -> str:
-        return f"{self.authors}. {self.title}. {self.venue}, {self.year}." + (f" {self.url}" if self.url else "")
+        return f"{self.authors}. {self.title}. {self.venue}, {self.year}." + (
+            f" {self.url}" if self.url else ""
+        )
 
 
 Family = Literal["clip", "zsl", "pll", "pzsl", "bound"]
@@ -229,10 +232,8 @@ def _checked(where: str, value: Any, default: Any, rules: Mapping[str, Any]) -> 
         value = float(value)
     if kind is float and isinstance(value, str):
         # YAML reads 1e-3 (no dot) as text.
-        try:
+        with suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise UserError(f"{where}: {value!r} is not a {kind.__name__} (default {default!r})")
     if kind is float and not math.isfinite(value):

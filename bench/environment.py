@@ -15,7 +15,11 @@ PACKAGES = ("pzsl-bench", "torch", "open_clip_torch", "numpy")
 @cache
 def environment(device: str) -> dict[str, str]:
     """Facts that are stored with every record."""
-    facts = {"python": platform.python_version(), "platform": platform.platform(), "device": device_name(device)}
+    facts = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device_name(device),
+    }
     for package in PACKAGES:
         try:
             facts[package] = version(package)

@@ -95,10 +95,7 @@ class Grid:
         def covers(cell: Cell) -> bool:
             return (
                 (point.dataset is None or cell.dataset in point.dataset)
-                and (
-                    point.encoder is None
-                    or cell.encoder in {_encoder(e, cell.dataset) for e in point.encoder}
-                )
+                and (point.encoder is None or cell.encoder in {_encoder(e, cell.dataset) for e in point.encoder})
                 and (point.ambiguity is None or cell.ambiguity in point.ambiguity)
                 and (point.rate is None or cell.rate in point.rate)
                 and (point.method is None or (cell.method, cell.settings) in rows)

@@ -117,7 +117,9 @@ def make_plan(grid: Grid, options: Options) -> Plan:
         identity = _identity(cell, method, facts[place] or {})
         name = identity_hash(identity)
         record = records.find(cell, name)
-        cells.append(Planned(cell, method, identity, name, _state(cell, name, record, records, facts), record))
+        cells.append(
+            Planned(cell, method, identity, name, _state(cell, name, record, records, facts), record)
+        )
     problems += records.problems
     problems += [f"plug-in left out: {reason}" for reason in METHODS.broken.values()]
     return Plan(grid.name, cells, problems, time.perf_counter() - started, _costs(cells))

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pzsl_bench.cell import Cell
+from pzsl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SLUG_LENGTH = 60
+PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9._=,+-]*[a-z0-9_=+-])?")
+# Names that Windows keeps for devices, whatever the extension.
+DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?")
+LEFTOVER_SECONDS = 3600
+
+HEAD = ("dataset", "encoder", "ambiguity", "rate", "method", "seed", "status")
+METRICS = ("T1", "U", "S", "H", "seen_acc", "D")
+COST = ("seconds", "candidates_hash")
+FACTS = ("mean_candidates", "stack", "peak_mb", "title", "family", "reveals_truth", "hash", "finished")
 
 
 class Status(StrEnum):
@@ -58,3 +82,153 @@ class Record(BaseModel):
     """UTC, ISO 8601."""
     error: str | None = None
     """The traceback of a failed cell."""
+
+    @property
+    def headline(self) -> str | None:
+        """One line of the error: the message of a traceback, or the first line of anything else."""
+        lines = (self.error or "").strip().splitlines()
+        if not lines:
+            return None
+        return lines[-1 if lines[0].startswith("Traceback") else 0].strip()
+
+
+def slug(text: str) -> str:
+    """The text as one path component; different texts give different ones, also where case is ignored.
+
+    A text that is already safe stays as it is. Any other is made safe and gets `~` and its own hash; no safe
+    text holds a `~`, so the two kinds cannot meet.
+    """
+    if len(text) <= SLUG_LENGTH and PLAIN.fullmatch(text) and not DEVICES.fullmatch(text):
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    words = re.sub(r"[^a-z0-9._=,+]+", "-", text.lower()).strip("-.")
+    return f"{words[: SLUG_LENGTH - 13] or 'x'}~{digest}"
+
+
+class Records:
+    """All records under one folder. What could not be read is told in `problems`."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.problems: list[str] = []
+
+    def path(self, cell: Cell | Record, hash: str) -> Path:  # noqa: A002
+        """Where the result of that name belongs; readable, and safe on any file system."""
+        return self._folder(cell) / f"seed{cell.seed}-{slug(hash[:12])}.json"
+
+    def save(self, record: Record) -> Path:
+        """Write it whole or not at all, also when the machine stops in the middle."""
+        path = self.path(record, record.hash)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._sweep(path)
+        part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        try:
+            with part.open("x", encoding="utf-8") as file:
+                file.write(record.model_dump_json(indent=1))
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+        return path
+
+    def load(self, path: Path) -> Record | None:
+        """The record in that file; a damaged file is set aside, told in `problems` and taken as missing."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self.problems.append(f"cannot read the record {path}: {error.strerror}; taken as missing")
+            return None
+        try:
+            return Record.model_validate_json(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "file"
+            self._set_aside(path, f"{where}: {first['msg']}")
+            return None
+
+    def find(self, cell: Cell | Record, hash: str) -> Record | None:  # noqa: A002
+        """The result of exactly that name, if there is one."""
+        record = self.load(self.path(cell, hash))
+        return record if record is not None and record.hash == hash else None
+
+    def others(self, cell: Cell | Record, hash: str) -> list[Path]:  # noqa: A002
+        """Results at the same place of the grid under another name: stale ones."""
+        mine = self.path(cell, hash)
+        return sorted(p for p in self._folder(cell).glob(f"seed{cell.seed}-*.json") if p != mine)
+
+    def all(self) -> Iterator[Record]:
+        """Every readable record, in the order of paths."""
+        for path in sorted(self.root.rglob("*.json")):
+            record = self.load(path)
+            if record is not None:
+                yield record
+
+    def _folder(self, cell: Cell | Record) -> Path:
+        ambiguity = slug(f"{cell.ambiguity}-{float(cell.rate)!r}")
+        return self.root / slug(cell.dataset) / slug(cell.encoder) / ambiguity / slug(cell.row)
+
+    def _sweep(self, path: Path) -> None:
+        """Remove what a killed `save` of this record left; a young file may belong to a living process."""
+        for left in path.parent.glob(f".{path.name}.*.tmp"):
+            try:
+                if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
+                    left.unlink()
+            except FileNotFoundError:
+                continue
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        aside = path.with_name(f"{path.name}.corrupt")
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = path.with_name(f"{path.name}.{number}.corrupt")
+        try:
+            path.rename(aside)
+        except OSError as error:
+            self.problems.append(
+                f"damaged record {path} ({reason}); it could not be set aside: {error.strerror}"
+            )
+        else:
+            self.problems.append(f"damaged record {path} ({reason}); set aside as {aside.name}")
+
+
+def frame(records: Iterable[Record]) -> DataFrame:
+    """One tidy row per record: coordinates, status, usual metrics, cost, then all other metrics and facts."""
+    import pandas
+
+    rows: list[dict[str, Any]] = []
+    extra: set[str] = set()
+    for record in records:
+        fixed = {name: getattr(record, name) for name in (*HEAD, *COST, *FACTS)}
+        fixed |= {"method": record.row, "status": record.status.value, "error": record.headline or ""}
+        clash = record.metrics.keys() & fixed.keys()
+        if clash:
+            raise UserError(
+                f"a metric of {record.row} takes the name of a column: {', '.join(sorted(clash))}"
+            )
+        extra |= record.metrics.keys()
+        rows.append(fixed | record.metrics)
+    others = sorted(extra - set(METRICS))
+    table = pandas.DataFrame(rows, columns=[*HEAD, *METRICS, *COST, *others, *FACTS, "error"])
+    numbers = [*METRICS, *others]
+    table[numbers] = table[numbers].astype("float64")
+    return table
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system lets folders be opened."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        return
+    finally:
+        os.close(handle)

@@ -10,14 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pzsl_bench.errors import UserError
 from pzsl_bench.plan import Plan, Planned, stacks
 from pzsl_bench.records import Record, Status
-
-if TYPE_CHECKING:
-    from pzsl_bench.worker import Spent
+from pzsl_bench.spent import Spent
 
 LIVES = 2
 """How often a stack may be in flight when a worker is killed before it is run alone."""
@@ -80,18 +78,19 @@ def execute(plan: Plan, options: Options, listener: Listener) -> Outcome:
     started = time.perf_counter()
     todo = plan.todo(options.retry_failed, options.fresh)
     work = stacks(todo)
-    spent: Counter[str] = Counter({"planning": plan.spent})
+    spent = Spent()
+    spent.add({"planning": plan.spent})
     count: Counter[Status] = Counter()
     interrupted = False
     listener.started(len(todo), len(work))
     mirror = MirrorThread(plan, options, listener) if options.mlflow and todo else None
     try:
-        with _timed(spent, "imports"):
-            import pzsl_bench.worker
-        with _timed(spent, "encoding"):
+        with spent.on("imports"):
+            pass
+        with spent.on("encoding"):
             _encode(todo, options, listener)
         for records, phases in _results(work, options, listener):
-            spent.update(phases.seconds)
+            spent.add(phases.seconds)
             for record in records:
                 count[record.status] += 1
                 listener.record(record)
@@ -103,29 +102,16 @@ def execute(plan: Plan, options: Options, listener: Listener) -> Outcome:
     except KeyboardInterrupt:
         interrupted = True
     if mirror is not None:
-        with _timed(spent, "mlflow"):
+        with spent.on("mlflow"):
             mirror.close(summarise=not interrupted)
     return Outcome(
         done=count[Status.DONE],
         failed=count[Status.FAILED],
         diverged=count[Status.DIVERGED],
         seconds=time.perf_counter() - started,
-        share=dict(spent),
+        share=dict(spent.seconds),
         interrupted=interrupted,
     )
-
-
-class _timed:
-    """Add the wall time of a block to a phase."""
-
-    def __init__(self, spent: Counter[str], phase: str):
-        self.spent, self.phase = spent, phase
-
-    def __enter__(self) -> None:
-        self.started = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.spent[self.phase] += time.perf_counter() - self.started  # type: ignore[assignment]
 
 
 def _encode(todo: Iterable[Planned], options: Options, listener: Listener) -> None:
@@ -237,7 +223,7 @@ def _work(
 def _killed(cells: list[Planned], options: Options) -> tuple[list[Record], Spent]:
     from pzsl_bench.memory import pick_device
     from pzsl_bench.records import Records
-    from pzsl_bench.worker import Spent, _failures
+    from pzsl_bench.worker import _failures
 
     reason = "the worker process was killed each time it ran this stack (out of memory?)"
     store = Records(options.results / "records")

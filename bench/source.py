@@ -95,7 +95,9 @@ class Dataset:
         allowed = cls.info.variants
         for variant in variants:
             if not allowed:
-                raise UserError(f"dataset '{cls.info.name}' has no variants, but '{spec}' asks for '{variant}'")
+                raise UserError(
+                    f"dataset '{cls.info.name}' has no variants, but '{spec}' asks for '{variant}'"
+                )
             if variant not in allowed:
                 raise unknown(f"variant of dataset '{cls.info.name}'", variant, allowed)
 

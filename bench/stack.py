@@ -105,7 +105,7 @@ def _train(
     targets: Tensor,
     progress: Progress | None,
 ) -> Fitted:
-    runs, (images, width), classes = len(studies), studies.features.shape, studies.texts.shape[0]
+    runs, images, classes = len(studies), len(studies.features), len(studies.texts)
     device = studies.features.device
     module, params = initial_parameters(method, studies)
     optimiser = StackedOptimiser(method, list(params.values()), varying)

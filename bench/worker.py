@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -27,31 +25,14 @@ from pzsl_bench.plan import Planned, cell_key, draw_key
 from pzsl_bench.problem import Problem, build_problem
 from pzsl_bench.records import Record, Records, Status
 from pzsl_bench.source import find_dataset
+from pzsl_bench.spent import Spent
 from pzsl_bench.stack import Fitted, cut, fit, replica_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pzsl_bench.run import Options
 
 Say = Callable[[str], None]
 Epochs = Callable[[int, int], None]
-
-
-@dataclass
-class Spent:
-    """Wall seconds by phase."""
-
-    seconds: Counter[str] = field(default_factory=Counter)
-
-    @contextmanager
-    def on(self, phase: str) -> Iterator[None]:
-        """Time a block."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[phase] += time.perf_counter() - started  # type: ignore[assignment]
 
 
 @lru_cache(maxsize=2)
@@ -65,7 +46,14 @@ def load_problem(dataset: str, encoder: str, data: Path | None, cache: Path, dev
 
 @lru_cache(maxsize=256)
 def candidate_sets(
-    dataset: str, encoder: str, data: Path | None, cache: Path, device: str, ambiguity: str, rate: float, seed: int
+    dataset: str,
+    encoder: str,
+    data: Path | None,
+    cache: Path,
+    device: str,
+    ambiguity: str,
+    rate: float,
+    seed: int,
 ) -> Mask:
     """(N, K) the candidate sets of a draw; all methods of a grid ask for the same ones."""
     problem = load_problem(dataset, encoder, data, cache, device)
@@ -100,7 +88,9 @@ def run_stack(
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
                 if say is not None:
-                    say(f"out of memory with {len(piece)} cells of {first.row} at once; going on with half as many")
+                    say(
+                        f"out of memory with {len(piece)} cells of {first.row} at once; going on with half as many"
+                    )
                 waiting = [list(half) for half in cut(piece, -(-len(piece) // 2))] + waiting
                 continue
             records = _failures(piece, store, device, traceback.format_exc(), save=False)

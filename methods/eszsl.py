@@ -47,9 +47,7 @@ class ESZSL(ClosedForm):
         """W: (d, a)."""
         mean = study.texts.mean(0) if self.center_texts else torch.zeros_like(study.texts[0])
         semantics = self.semantics(study.texts, mean)
-        weight = eszsl_weight(
-            study.features, study.targets, semantics, self.reg_feature, self.reg_semantic
-        )
+        weight = eszsl_weight(study.features, study.targets, semantics, self.reg_feature, self.reg_semantic)
         return {"weight": weight, "mean": mean.expand_as(mean)}
 
     def semantics(self, texts: Tensor, mean: Tensor) -> Tensor:

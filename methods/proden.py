@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from pzsl_bench.contract import (
@@ -50,4 +51,4 @@ class Proden(Gradient):
     def refine(self, output: Output, batch: Batch) -> Tensor:
         """The prediction restricted to the support of the old weights."""
         # Masked before the softmax: a candidate row whose whole mass underflows would otherwise become 0/0.
-        return output.log_probs.masked_fill(batch.weights <= 0, float("-inf")).softmax(-1)
+        return torch.where(batch.weights > 0, output.log_probs, -torch.inf).softmax(-1)

@@ -1,1 +1,111 @@
-"""The drawn world."""
+"""The drawn world: textures, colours and shapes drawn by the package, and a small CLIP of its own.
+
+An image shows one object; a class is a combination such as "dotted teal circle". The encoder in `encoder/` knows
+the words, but no class of any split, seen or unseen, was ever drawn for it or written to it. The images of the
+benchmark are noisier and warmer than those it learnt from, so that there is something to adapt to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl_bench.cell import identity_hash
+from pzsl_bench.chance import key
+from pzsl_bench.datasets.shapes.draw import BENCH, SIDE, draw
+from pzsl_bench.datasets.shapes.lexicon import OPENINGS, Naming, class_name
+from pzsl_bench.datasets.shapes.splits import SPLITS, split
+from pzsl_bench.errors import UserError
+from pzsl_bench.source import Dataset, Source, dataset
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ENCODER = Path(__file__).parent / "encoder"
+"""Folder of the encoder: configuration, merges and weights, as open_clip's "local-dir:" reads it."""
+
+GENERATOR = 1
+"""Raised whenever a pixel or a label changes."""
+PER_CLASS = 100
+"""Test images of every class, and training images of every seen class."""
+SPLIT_VARIANTS = tuple(f"split{i}" for i in range(1, SPLITS))
+TEMPLATES = tuple(f"{opening} {{}}" for opening in dict.fromkeys(OPENINGS) if opening not in ("the", "one"))
+
+
+class ShapeImages:
+    """The images of one split, drawn when asked for."""
+
+    def __init__(self, stream: int, combinations: NDArray[np.int64]):
+        self.stream = stream
+        self.combinations = combinations
+
+    def __len__(self) -> int:
+        return len(self.combinations)
+
+    def __getitem__(self, index: int) -> Image:
+        return self.many([range(len(self))[index]])[0]
+
+    def many(self, indices: Sequence[int] | NDArray[np.int64]) -> list[Image]:
+        """Many images at once, the same as one by one but faster."""
+        from PIL.Image import fromarray
+
+        ids = np.asarray(indices, np.int64)
+        return [fromarray(pixels) for pixels in draw(self.stream, ids, self.combinations[ids, None], BENCH)]
+
+
+@dataset(
+    "shapes",
+    title="Shapes",
+    licence="MIT",
+    obtain="ships with the package",
+    variants=("odd", *SPLIT_VARIANTS),
+)
+class Shapes(Dataset):
+    """shapes, shapes:split1, shapes:split2; with `odd` each class goes by rarer, ambiguous words."""
+
+    default_encoder = "embedded"
+
+    @classmethod
+    def check(cls, spec: str, variants: Sequence[str]) -> None:
+        """Refuse unknown variants, and two splits at once."""
+        super().check(spec, variants)
+        if len(set(variants)) < len(variants) or len(set(variants) & set(SPLIT_VARIANTS)) > 1:
+            raise UserError(f"dataset '{spec}' asks for more than one split, or for a variant twice")
+
+    @cached_property
+    def split(self) -> int:
+        """The number of the split."""
+        return next((i for i, name in enumerate(SPLIT_VARIANTS, 1) if name in self.variants), 0)
+
+    def open(self) -> Source:
+        """Seen classes are 0 to 39, unseen ones 40 to 59; nothing is drawn yet."""
+        roles = split(self.split)
+        classes = (*roles.seen, *roles.unseen)
+        naming: Naming = "odd" if "odd" in self.variants else "common"
+        n_seen = len(roles.seen)
+        labels = np.repeat(np.array([*range(n_seen), *range(len(classes))]), PER_CLASS)
+        content = {
+            "generator": GENERATOR,
+            "split": self.split,
+            "classes": classes,
+            "validation": roles.validation,
+            "per class": PER_CLASS,
+            "side": SIDE,
+            "style": repr(BENCH),
+        }
+        return Source(
+            labels=labels,
+            is_test=np.arange(len(labels)) >= n_seen * PER_CLASS,
+            class_names=tuple(class_name(c, naming) for c in classes),
+            seen=tuple(range(n_seen)),
+            unseen=tuple(range(n_seen, len(classes))),
+            validation=tuple(classes.index(c) for c in roles.validation),
+            checksum=identity_hash(content),
+            templates=TEMPLATES,
+            images=ShapeImages(key("shapes", "images", GENERATOR, self.split), np.array(classes)[labels]),
+        )

@@ -1,7 +1,7 @@
 """What pre-training says about an object: synonyms, dropped and wrong attributes, and never a held-out class.
 
-A phrase is refused, and drawn anew, when its three words can be read as a held-out class under any synonym. "Rose round"
-may mean a pink circle or a red ring, so it is refused when either is held out, even if the other one was drawn.
+A phrase is refused, and drawn anew, when its three words can be read as a held-out class under any synonym: "dotted
+rose star" may mean a red or a pink star, so it is refused when either is held out, even if the other one was drawn.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ WRONG = 0.06
 """Probability that an attribute is told as a random value."""
 DROPPED = (0.20, 0.10, 0.10)
 """Probability that texture, colour, shape is not told."""
-# Orders of a phrase with their cumulative probabilities; a scene never uses the third, which holds an "and" itself.
+# Orders of a phrase and their cumulative probabilities; a scene never uses the third, which has an "and" of its own.
 ORDERS = ("{pre} {t} {c} {s}", "{pre} {c} {t} {s}", "{pre} {s} that is {t} and {c}", "{t} {c} {s}")
 ORDER_EDGES = np.cumsum([0.7, 0.1, 0.1])
 ARTICLES = 5
-"""The first openings are short; the second phrase of a scene keeps to them, so that it fits the text encoder."""
+"""The first openings are short; phrases of a scene keep to them, so that both fit the text encoder."""
 
 WORDS = tuple(tuple(sorted({w for words in kind.values() for w, _ in words})) for kind in KINDS)
 """Every word of texture, colour and shape."""
@@ -35,7 +35,7 @@ WORDS = tuple(tuple(sorted({w for words in kind.values() for w, _ in words})) fo
 
 @lru_cache
 def _says(kind: int) -> tuple[NDArray[np.bool_], Floats]:
-    """Which word may stand for which concept (words, concepts), and cumulative frequencies (concepts, words)."""
+    """Which word may mean which concept (words, concepts), and cumulative frequencies (concepts, words)."""
     means = np.zeros((len(WORDS[kind]), SIZES[kind]), bool)
     frequency = np.zeros((SIZES[kind], len(WORDS[kind])))
     for concept, words in enumerate(KINDS[kind].values()):
@@ -51,14 +51,14 @@ def forbidden(held_out: Iterable[int]) -> NDArray[np.bool_]:
     held = np.zeros(COMBINATIONS)
     held[list(held_out)] = 1
     means = (_says(kind)[0].astype(float) for kind in range(3))
-    readings: Floats = np.einsum("tcs,wt,xc,ys->wxy", held.reshape(SIZES), *means)
+    readings: Floats = np.einsum("tcs,wt,xc,ys->wxy", held.reshape(SIZES), *means, optimize=True)
     return readings > 0
 
 
 def phrases(
     stream: int, ids: Ints, combinations: Ints, banned: NDArray[np.bool_], short: NDArray[np.bool_]
 ) -> list[str]:
-    """One phrase for every object, a pure function of (stream, id); `short` ones suit the end of a scene."""
+    """One phrase for every object, a pure function of (stream, id); `short` ones suit a scene."""
     told = np.empty((len(ids), 8), np.int64)
     todo = np.arange(len(ids))
     for attempt in count():
@@ -93,7 +93,5 @@ def _write(row: list[int], short: bool) -> str:
     shape = WORDS[2][s] if has_s else THINGS[thing]
     if order == 2 and (short or not (texture and colour)):
         order = 0
-    text = ORDERS[order].format(
-        pre=OPENINGS[opening % ARTICLES if short else opening], t=texture, c=colour, s=shape
-    )
+    text = ORDERS[order].format(pre=OPENINGS[opening % ARTICLES if short else opening], t=texture, c=colour, s=shape)
     return " ".join(text.split())

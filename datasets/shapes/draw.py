@@ -1,7 +1,7 @@
-"""Images of 48 x 48 pixels, drawn by arithmetic: an object (or a scene of several) over a background with clutter.
+"""Images of 48 x 48 pixels, drawn by arithmetic: an object, or a scene of several, over a cluttered background.
 
-Every random number is a pure function of (stream, image id), so an image never depends on the others drawn with it.
-Edges are soft: coverage is clip(1/2 + signed distance in pixels, 0, 1).
+Every random number is a pure function of (stream, image id), so an image never depends on the others. Edges are soft:
+coverage is clip(1/2 + signed distance in pixels, 0, 1).
 """
 
 from __future__ import annotations
@@ -120,7 +120,10 @@ def _draw(stream: int, ids: Ints, combinations: Ints, style: Style) -> NDArray[n
         inside = _signed_distance(shapes[present, place], centre, radius, angle)
         second = _second_texture(textures[present, place], inside, centre, radius, u)
         alpha = np.clip(0.5 + inside, 0, 1)[:, None]
-        first, other = paint[present, place], _second_colour(colours[present, place], paint[present, place], u)
+        first, other = (
+            paint[present, place],
+            _second_colour(colours[present, place], paint[present, place], u),
+        )
         surface = _planes(first) + second[:, None] * _planes(other - first)
         image[present] += alpha * (surface - image[present])
     for i in range(style.over):

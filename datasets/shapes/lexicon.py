@@ -1,6 +1,6 @@
 """The words of the drawn world: what every texture, colour and shape may be called, and how often.
 
-Twelve words belong to more than one concept ("round" is said of circles, ovals and rings), so that some names are
+Twelve words belong to more than one concept ("round" is said of circles, ovals and rings), so that names can be
 ambiguous the way natural ones are. A combination is numbered (texture * 10 + colour) * 14 + shape.
 """
 

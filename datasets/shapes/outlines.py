@@ -1,14 +1,15 @@
-"""The fourteen outlines as functions f(u, v) that are positive inside, u to the right and v down, radius about 1."""
+"""The fourteen outlines: functions f(u, v), positive inside, u to the right and v down, radius about 1."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
 Outline = Callable[[Plane, Plane], Plane]
 
 

@@ -1,10 +1,11 @@
-"""The byte-pair merges under which every caption word is one token, in the file format that open_clip reads."""
+"""Byte-pair merges under which every caption word is one token, in the file format that open_clip reads."""
 
 from __future__ import annotations
 
 import gzip
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from pzsl_bench.datasets.shapes.lexicon import vocabulary
 
@@ -12,11 +13,11 @@ MERGES_FILE = "bpe.txt.gz"
 
 
 def build_merges(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Merge the most frequent pair of neighbours, ties in order of the pair, until every word is one piece."""
+    """Merge the most frequent pair of neighbours until every word is one piece; ties in order of the pair."""
     pieces = [(*word[:-1], word[-1] + "</w>") for word in words]
     merges: list[tuple[str, str]] = []
     while any(len(p) > 1 for p in pieces):
-        pairs = Counter(pair for p in pieces for pair in zip(p, p[1:], strict=False))
+        pairs = Counter(pair for p in pieces for pair in pairwise(p))
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
         pieces = [_merge(p, best) for p in pieces]

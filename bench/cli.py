@@ -1,0 +1,80 @@
+"""The command line. Nothing heavy is imported before a command needs it: `--help` must answer at once."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pzsl_bench import __version__, cli_read, cli_run
+from pzsl_bench.arguments import PROGRAM
+from pzsl_bench.errors import UserError
+from pzsl_bench.live import complain
+
+
+class Commands(TyperGroup):
+    """All commands, with one way to end for each kind of mishap."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Remember the words of the command line, for the advice how to resume."""
+        extra.setdefault("obj", list(args))
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a mistake of the user is one line and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            complain(f"error: {' '.join(str(error).split())}")
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            complain("interrupted")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Benchmark zero-shot learning from ambiguous labels on CLIP features.",
+    epilog="Start with: pzsl-bench run --grid quick",
+)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot write ± must not take the table with it.
+            stream.reconfigure(errors="replace")
+    app(prog_name=PROGRAM)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (cli_run.run, cli_run.plan, cli_read.table, cli_read.export):
+    app.command()(command)
+app.command(name="list")(cli_read.list_)
+for command in (cli_read.show, cli_read.doctor, cli_run.sync, cli_run.ui):
+    app.command()(command)
+
+
+if __name__ == "__main__":
+    main()

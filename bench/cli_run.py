@@ -1,0 +1,154 @@
+"""Commands that compute or start something: run, plan, sync, ui."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pzsl_bench.arguments import (
+    PROGRAM,
+    RESULTS,
+    Cache,
+    Data,
+    Encoder,
+    GridName,
+    Results,
+    Set,
+    folder,
+    option,
+    planned,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def run(
+    context: typer.Context,
+    grid: GridName,
+    sets: Set = None,
+    encoder: Encoder = None,
+    device: Annotated[str, option("--device", metavar="NAME", text="auto, cpu, cuda or cuda:1.")] = "auto",
+    jobs: Annotated[int, option("--jobs", "-j", metavar="N", text="Worker processes.", min=1)] = 1,
+    memory: Annotated[
+        str | None,
+        option("--memory", metavar="SIZE", text="Budget for stacks, such as 4GB [half of what is free]."),
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute every cell again.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed cell.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")] = False,
+    no_mlflow: Annotated[bool, typer.Option("--no-mlflow", help="Keep records only; `sync` catches up.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Allow weights to be downloaded.")] = False,
+    results: Results = RESULTS,
+    data: Data = None,
+    cache: Cache = None,
+) -> None:
+    """Compute the missing cells and print tables.
+
+    A run that was stopped goes on where it was: finished cells are never computed twice.
+
+    \b
+    Examples:
+      pzsl-bench run --grid quick
+      pzsl-bench run --grid quick --set seeds=0-9 --set rates=[0.1,0.7]
+      pzsl-bench run --grid my.yaml --set methods.proden.lr=[0.001,0.01] --jobs 4
+      pzsl-bench run --grid quick --encoder ViT-B-32:laion2b_s34b_b79k --download
+    """
+    from pzsl_bench import memory as memory_budget
+    from pzsl_bench.deliver import compute, describe_plan
+    from pzsl_bench.run import Options
+
+    options = Options(
+        results=folder(results),
+        device=device,
+        jobs=jobs,
+        memory=memory,
+        retry_failed=retry_failed,
+        fresh=fresh,
+        fail_fast=fail_fast,
+        mlflow=not no_mlflow,
+        data=data,
+        cache=cache,
+        download=download,
+    )
+    # Checked before any cell is touched: a misspelt size is the user's mistake, not a failure of every cell.
+    memory_budget.pick_device(device)
+    if memory is not None:
+        memory_budget.parse(memory)
+    checked, found = planned(grid, sets, encoder, options)
+    if dry_run:
+        typer.echo(describe_plan(found, retry_failed=retry_failed, fresh=fresh))
+        return
+    # --fresh would compute the finished cells once more.
+    again = [PROGRAM, *(word for word in context.obj if word != "--fresh")]
+    kept = options.results / "grids" / f"{checked.name}.yaml"
+    view = [PROGRAM, "table", "--grid", str(kept) if sets or encoder else grid]
+    for name, value, default in (("results", results, RESULTS), ("data", data, None), ("cache", cache, None)):
+        view += [f"--{name}", str(value)] if value != default else []
+    code = compute(checked, found, options, again=shlex.join(again), view=shlex.join(view))
+    if code:
+        raise typer.Exit(code)
+
+
+def plan(
+    grid: GridName,
+    sets: Set = None,
+    encoder: Encoder = None,
+    cells: Annotated[bool, typer.Option("--cells", help="List every cell with its state.")] = False,
+    results: Results = RESULTS,
+    data: Data = None,
+    cache: Cache = None,
+) -> None:
+    """Say what a run would compute.
+
+    Which cells are done, missing or stale, and how long the rest may take.
+
+    \b
+    Examples:
+      pzsl-bench plan --grid quick
+      pzsl-bench plan --grid paper --set seeds=0 --cells
+    """
+    from pzsl_bench.deliver import describe_plan
+    from pzsl_bench.run import Options
+
+    _, found = planned(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
+    typer.echo(describe_plan(found))
+    if cells:
+        for one in found.cells:
+            typer.echo(f"  {one.state:8} {one.cell}")
+
+
+def sync(
+    grid: Annotated[
+        str | None,
+        option("--grid", "-g", metavar="NAME|FILE", text="One grid; otherwise every grid that was run."),
+    ] = None,
+    sets: Set = None,
+    results: Results = RESULTS,
+    data: Data = None,
+    cache: Cache = None,
+) -> None:
+    """Rebuild MLflow's runs from the records.
+
+    \b
+    Examples:
+      pzsl-bench sync
+      pzsl-bench sync --grid quick
+    """
+
+
+def ui(
+    port: Annotated[int, option("--port", "-p", metavar="N", text="Port of the page.", min=1, max=65535)] = 5000,
+) -> None:
+    """Open MLflow on the runs of this folder.
+
+    The same as a bare `mlflow ui` here.
+
+    \b
+    Examples:
+      pzsl-bench ui
+      pzsl-bench ui --port 5001
+    """

@@ -1,0 +1,153 @@
+"""A run as its reader meets it: progress, tables and the resolved grid beside the records, closing words."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from pzsl_bench.errors import UserError
+from pzsl_bench.live import complain, duration, tell, watch
+
+if TYPE_CHECKING:
+    from pzsl_bench.grid import Grid
+    from pzsl_bench.plan import Plan
+    from pzsl_bench.records import Record
+    from pzsl_bench.run import Options, Outcome
+
+METRICS = ("H", "T1")
+"""The tables written at the end of a run."""
+FILES = {"markdown": "md", "latex": "tex"}
+
+
+def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) -> int:
+    """Run what is to do and show it; returns the exit code.
+
+    `again` is the command that goes on after an interruption, `view` the one that prints the table.
+    """
+    states = count_states(plan)
+    if not plan.todo(options.retry_failed, options.fresh):
+        return _nothing_to_do(grid, plan, options, states, view)
+    from pzsl_bench.run import execute, updated
+
+    write_grid(grid, options.results)
+    for path in table_paths(options.results, grid.name).values():
+        # Whatever stops this run, no table may stay behind that tells of another state.
+        path.unlink(missing_ok=True)
+    with watch(sys.stdout) as listener:
+        outcome = execute(plan, options, listener)
+    records = updated(plan, listener.records).records()
+    if records:
+        tell(f"\n{write_tables(records, options.results, grid.name)}\n")
+    tell(summary(outcome))
+    _where_to_look(options, view)
+    if outcome.interrupted:
+        complain(f"interrupted; every finished cell is kept. To go on: {again}")
+        return 130
+    bad = outcome.failed + outcome.diverged
+    if bad:
+        complain(f"{bad} cells failed; their records under {options.results / 'records'} say why")
+    if states.get("blocked"):
+        complain(f"{states['blocked']} cells are blocked: their data or weights are not here (pzsl-bench doctor)")
+    return 1 if bad or states.get("blocked") else 0
+
+
+def _nothing_to_do(grid: Grid, plan: Plan, options: Options, states: dict[str, int], view: str) -> int:
+    if states.get("blocked") == len(plan.cells):
+        raise UserError(f"no cell of grid '{grid.name}' can run: its data or weights are not on this machine")
+    tell(f"nothing to do: {', '.join(f'{number} {state}' for state, number in states.items())}")
+    if states.get("failed"):
+        tell("failed cells are computed again with --retry-failed")
+    missing = not all(path.exists() for path in table_paths(options.results, grid.name).values())
+    if write_grid(grid, options.results) or missing:
+        # An earlier run was killed, or ran another selection; pandas is imported in this case only.
+        write_tables(plan.records(), options.results, grid.name)
+    _where_to_look(options, view)
+    return 0
+
+
+def _where_to_look(options: Options, view: str) -> None:
+    tell(f"tables: {options.results / 'tables'}; again: {view}")
+    if options.mlflow:
+        tell("runs: mlflow ui, then http://127.0.0.1:5000")
+
+
+def table_paths(results: Path, grid: str) -> dict[tuple[str, str], Path]:
+    """Where the tables of a grid lie, by metric and format."""
+    folder = results / "tables"
+    return {(m, f): folder / f"{grid}-{m}.{suffix}" for m in METRICS for f, suffix in FILES.items()}
+
+
+def write_tables(records: list[Record], results: Path, grid: str) -> str:
+    """Write the tables as Markdown and LaTeX; returns them as text for the terminal."""
+    from pzsl_bench.records import frame
+    from pzsl_bench.tables import table
+
+    tidy = frame(records)
+    for (metric, fmt), path in table_paths(results, grid).items():
+        write(path, table(tidy, metric, fmt=fmt))
+    return "\n\n".join(table(tidy, metric, fmt="text").rstrip() for metric in METRICS)
+
+
+def write_grid(grid: Grid, results: Path) -> bool:
+    """Keep the grid as it was run, as a grid file; returns whether that is news."""
+    path = results / "grids" / f"{grid.name}.yaml"
+    text = yaml.safe_dump(grid.resolved(), sort_keys=False, allow_unicode=True)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    write(path, text)
+    return True
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file, its folders included."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def describe_plan(plan: Plan, *, retry_failed: bool = False, fresh: bool = False) -> str:
+    """Cells by state, what a run would compute, and how long that may take."""
+    states = count_states(plan)
+    todo = plan.todo(retry_failed, fresh)
+    lines = [
+        f"grid {plan.name}: {len(plan.cells)} cells",
+        "  " + (" · ".join(f"{number} {state}" for state, number in states.items()) or "none"),
+    ]
+    if todo:
+        from pzsl_bench.plan import stacks
+
+        lines.append(f"  a run would compute {len(todo)} of them, in {len(stacks(todo))} stacks")
+        if not retry_failed and not fresh:
+            guess = plan.seconds
+            lines.append(
+                "  no estimate: not all of these methods have run on this data here"
+                if guess is None
+                else f"  about {duration(guess)} of computing, judged by the cells that are done"
+            )
+    elif states.get("blocked"):
+        lines.append("  nothing can run: data or weights are missing (pzsl-bench doctor)")
+    else:
+        lines.append("  nothing to do")
+    return "\n".join(lines)
+
+
+def count_states(plan: Plan) -> dict[str, int]:
+    """How many cells are in each state, states without cells left out."""
+    counts = Counter(str(planned.state) for planned in plan.cells)
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def summary(outcome: Outcome) -> str:
+    """How the run ended and where the time went."""
+    parts = [f"{outcome.done} done"]
+    parts += [f"{outcome.failed} failed"] if outcome.failed else []
+    parts += [f"{outcome.diverged} diverged"] if outcome.diverged else []
+    phases = sorted(outcome.share.items(), key=lambda item: -item[1])
+    times = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases if seconds >= 0.05)
+    return f"{', '.join(parts)} in {duration(outcome.seconds)}" + (f" ({times})" if times else "")

@@ -1,0 +1,165 @@
+"""How fast the stacks are: PRODEN as a stack, one run at a time, and the floor, from one process.
+
+The floor of a problem is what no trainer can beat with these shapes: the head's matrix products as bare `torch.bmm`,
+forward and backward, and one fused optimiser step on its parameters. Times are the best of several repetitions that
+are taken in turn, because machines are shared and noisy; ratios within one run are what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pzsl_bench import chance
+from pzsl_bench.contract import Gradient, configure
+from pzsl_bench.environment import device_name
+from pzsl_bench.memory import pick_device
+from pzsl_bench.problem import Studies
+from pzsl_bench.stack import fit
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem size and a head."""
+
+    name: str
+    images: int
+    width: int
+    classes: int
+    head: str
+    hidden: int
+    products: tuple[tuple[int, int], ...]
+    """Shapes of the head's weights; all are trained but the cosine head's class texts."""
+    fixed: tuple[tuple[int, int], ...] = ()
+    """Shapes of constant factors."""
+
+
+SHAPES = (4000, 64, 40)
+CUB = (7057, 512, 150)
+CASES = (
+    Case("shapes, cosine adapter 64", *SHAPES, "cosine", 64, ((64, 64), (64, 64)), ((64, 40),)),
+    Case("shapes, linear", *SHAPES, "linear", 1, ((64, 40),)),
+    Case("CUB size, linear", *CUB, "linear", 1, ((512, 150),)),
+    Case("CUB size, MLP 500", *CUB, "mlp", 500, ((512, 500), (500, 150))),
+    Case("CUB size, cosine adapter 500", *CUB, "cosine", 500, ((512, 500), (500, 512)), ((512, 150),)),
+)
+BATCH = 64
+WIDTHS = (15, 25)
+
+
+def make_studies(case: Case, runs: int, device: torch.device) -> Studies:
+    """Random unit features, texts and candidate sets of the case's size."""
+    generator = torch.Generator().manual_seed(0)
+
+    def unit(*shape: int) -> Tensor:
+        return torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1).to(device)
+
+    mask = chance.uniform(chance.key("perf"), case.images, case.classes) < 0.3
+    mask[np.arange(case.images), np.arange(case.images) % case.classes] = True
+    names = tuple(f"run {r}" for r in range(runs))
+    return Studies(
+        features=unit(case.images, case.width),
+        texts=unit(case.classes, case.width),
+        class_names=tuple(map(str, range(case.classes))),
+        scale=20.0,
+        candidates=torch.from_numpy(mask).to(device).repeat(runs, 1, 1),
+        keys=names,
+        draws=names,
+    )
+
+
+def training(case: Case, runs: int, device: torch.device) -> tuple[Callable[[], None], int]:
+    """One epoch of PRODEN for a stack of runs, through the harness's own trainer, and its number of steps."""
+    method = configure(
+        "proden", {"head": case.head, "hidden": case.hidden, "batch": BATCH, "epochs": 1, "lr": 1e-3}
+    )
+    assert isinstance(method, Gradient)
+    studies = make_studies(case, runs, device)
+    studies.uniform  # noqa: B018  (candidate sets are made once per cell, not per step)
+    return lambda: void(fit([method] * runs, studies)), -(-case.images // BATCH)
+
+
+def floor(case: Case, runs: int, device: torch.device) -> tuple[Callable[[], None], int]:
+    """The bare products and the fused optimiser, as many steps as an epoch has."""
+    steps = -(-case.images // BATCH)
+    weights = [torch.randn(runs, *s, device=device).mul_(0.01).requires_grad_() for s in case.products]
+    constants = [torch.randn(runs, *s, device=device) for s in case.fixed]
+    images = torch.randn(runs, BATCH, case.width, device=device)
+    optimiser = torch.optim.AdamW(weights, fused=True)
+
+    def epoch() -> None:
+        for _ in range(steps):
+            out = images
+            for factor in (*weights, *constants):
+                out = torch.bmm(out, factor)
+            grads = torch.autograd.grad(out, weights, torch.ones_like(out))
+            for weight, grad in zip(weights, grads, strict=True):
+                weight.grad = grad
+            optimiser.step()
+
+    return epoch, steps
+
+
+def void(_: object) -> None:
+    """Forget a result."""
+
+
+def milliseconds(
+    jobs: Sequence[tuple[Callable[[], None], int, int]], device: torch.device, rounds: int
+) -> list[float]:
+    """Best time per run and step of each (epoch, steps, runs), measured in turn."""
+    best = [float("inf")] * len(jobs)
+    for _ in range(rounds):
+        for i, (epoch, steps, runs) in enumerate(jobs):
+            _wait(device)
+            started = time.perf_counter()
+            epoch()
+            _wait(device)
+            best[i] = min(best[i], (time.perf_counter() - started) / steps / runs * 1e3)
+    return best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def report(device: torch.device, rounds: int, write: Callable[[str], object]) -> None:
+    """Measure all cases and print a table."""
+    torch.set_float32_matmul_precision("high")
+    where = device_name(str(device)) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    write(
+        f"PRODEN, batch {BATCH}, ms per run and step ({where}, torch {torch.__version__}, best of {rounds})\n"
+    )
+    write(f"{'problem':30}{'runs':>5}{'stack':>9}{'one by one':>12}{'floor':>9}{'gain':>8}{'of floor':>10}\n")
+    for case in CASES:
+        for runs in WIDTHS:
+            jobs = [
+                (*training(case, runs, device), runs),
+                (*training(case, 1, device), 1),
+                (*floor(case, runs, device), runs),
+            ]
+            stack, alone, bare = milliseconds(jobs, device, rounds)
+            write(
+                f"{case.name:30}{runs:5}{stack:9.3f}{alone:12.3f}{bare:9.3f}{alone / stack:7.1f}x{bare / stack:10.0%}\n"
+            )
+
+
+def main() -> None:
+    """Command line: python -m pzsl_bench.perf [--device auto] [--rounds 5]."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    report(pick_device(arguments.device), arguments.rounds, sys.stdout.write)
+
+
+if __name__ == "__main__":
+    main()

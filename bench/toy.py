@@ -1,0 +1,53 @@
+"""A problem small enough to try a method on in a test: clusters around their class texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pzsl_bench import chance
+from pzsl_bench.ambiguity import draw_candidates
+from pzsl_bench.problem import Problem, Studies
+
+
+def toy_problem(
+    seen: int = 8,
+    unseen: int = 4,
+    width: int = 16,
+    per_class: int = 20,
+    noise: float = 0.6,
+) -> Problem:
+    """Unit features around unit texts; `noise` is the length of the random part beside a text of length one."""
+    rng = np.random.default_rng(chance.key("toy", seen, unseen, width, per_class))
+    classes = seen + unseen
+    texts = rng.normal(size=(classes, width))
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+
+    def images(truth: NDArray[np.int64]) -> torch.Tensor:
+        rows = texts[truth] + noise * rng.normal(size=(len(truth), width)) / width**0.5
+        return torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True)).float()
+
+    train_truth = np.repeat(np.arange(seen), per_class)
+    test_truth = np.repeat(np.arange(classes), per_class)
+    return Problem(
+        name="toy",
+        train=images(train_truth),
+        train_truth=train_truth,
+        test=images(test_truth),
+        test_truth=test_truth,
+        texts=torch.from_numpy(texts).float(),
+        class_names=tuple(f"class {k}" for k in range(classes)),
+        seen=seen,
+        validation=tuple(range(0, seen, 4)),
+        scale=20.0,
+    )
+
+
+def toy_studies(problem: Problem, points: Sequence[tuple[str, float, int]], method: str = "any") -> Studies:
+    """A stack over (ambiguity, rate, seed) points of a problem."""
+    masks = [draw_candidates(a, problem.labelled, rate, problem.name, seed) for a, rate, seed in points]
+    draws = ["|".join(map(str, (problem.name, *point))) for point in points]
+    return problem.studies(torch.from_numpy(np.stack(masks)), [f"{d}|{method}" for d in draws], draws)

@@ -1,0 +1,228 @@
+"""CLIP-like features of any size, straight from a generator: for tests of scale, where no image is worth drawing.
+
+Images and texts live in two cones with a gap between them, as CLIP's do. A class k has a concept c_k, a direction
+shared in part with the other classes of its family. With m_x, m_t the axes of the cones and J a quarter turn,
+
+    text_k = a m_t + sqrt(1 - a^2) c_k
+    image  = b m_x + sqrt(1 - b^2) unit(align c_k + look J c_k + noise (other + plain))
+
+`align` is what zero-shot classification lives on; `look` is what images of a class share although the text does not
+say so, and since J is the same for all classes, a map that is learned on seen classes carries over to unseen ones.
+`other` is noise among the concepts (whatever else an image shows), `plain` is noise in a few strong directions of
+its own. The constants are fitted to measured features of CLIP ViT-B/32; the test of this module holds the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct
+from scipy.special import ndtri
+
+from pzsl_bench import chance
+from pzsl_bench.cell import identity_hash
+from pzsl_bench.errors import UserError, unknown
+from pzsl_bench.source import Dataset, Source, dataset
+
+Array = NDArray[np.float64]
+
+PIECE = 2**15
+
+IMAGE_AXIS, IMAGE_SPREAD = 0.83, 0.054
+TEXT_SPREAD = 0.1
+ALIGN, LOOK, OTHER, PLAIN = 0.2, 0.2, 0.33, 0.9
+"""Lengths of the four parts of an image beside its cone's axis."""
+FAMILY, KINSHIP = 5, 0.2
+"""Classes in a family, and the share of a concept that is the family's."""
+CONCEPT_RANK, PLAIN_RANK = 55.0, 9.0
+"""Effective ranks of the two spectra, which decay exponentially from opposite ends of the axes."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The knobs, as they are written after the colon: synthetic:seen=100:dim=256."""
+
+    seen: int = 40
+    unseen: int = 20
+    dim: int = 64
+    per_class: int = 100
+    test: int = 50
+    noise: float = 1.0
+    gap: float = 0.97
+    cone: float = 0.78
+    seed: int = 0
+    extra: int = 0
+
+
+MEANING = {
+    "seen": "seen classes",
+    "unseen": "unseen classes",
+    "dim": "width of the features",
+    "per_class": "training images of a seen class",
+    "test": "test images of every class",
+    "noise": "spread within a class, 1 as in CLIP",
+    "gap": "distance between the mean image and the mean text",
+    "cone": "length of the mean text, 1 when all texts are the same",
+    "seed": "another world of the same kind",
+}
+LEAST = {"seen": 2, "unseen": 1, "dim": 8, "per_class": 1, "test": 1, "seed": 0}
+PRESETS = {"cub": World(seen=150, unseen=50, dim=512, per_class=47, test=30, extra=7)}
+
+
+def read_world(spec: str, variants: Sequence[str]) -> World:
+    """The knobs named by the words after the colon; later words win."""
+    world = World()
+    for word in variants:
+        knob, given, value = word.partition("=")
+        if not given:
+            if word not in PRESETS:
+                raise unknown("variant of dataset 'synthetic'", word, [*PRESETS, *(f"{k}=VALUE" for k in MEANING)])
+            world = PRESETS[word]
+            continue
+        if knob not in MEANING:
+            raise unknown("setting of dataset 'synthetic'", knob, MEANING)
+        world = replace(world, **{knob: _number(spec, knob, value)})
+        if knob in ("seen", "per_class"):
+            world = replace(world, extra=0)
+    reach = IMAGE_AXIS + world.cone
+    if not abs(IMAGE_AXIS - world.cone) <= world.gap <= reach:
+        low = abs(IMAGE_AXIS - world.cone)
+        raise UserError(
+            f"dataset '{spec}': with cone={world.cone:g} the gap must lie in [{low:.2f}, {reach:.2f}], not {world.gap:g}"
+        )
+    return world
+
+
+def _number(spec: str, knob: str, value: str) -> int | float:
+    whole = knob in LEAST
+    try:
+        number = int(value) if whole else float(value)
+    except ValueError:
+        raise UserError(f"dataset '{spec}': {knob}={value} is not {'a whole' if whole else 'a'} number") from None
+    if whole and number < LEAST[knob]:
+        raise UserError(f"dataset '{spec}': {knob} must be at least {LEAST[knob]}, not {value}")
+    if knob == "cone" and not 0 < number < 1:
+        raise UserError(f"dataset '{spec}': cone must lie between 0 and 1, not {value}")
+    if not whole and not (np.isfinite(number) and number >= 0):
+        raise UserError(f"dataset '{spec}': {knob} must not be negative, not {value}")
+    return number
+
+
+def generate(world: World, labels: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(M, d) image and (C, d) text features, unit rows."""
+    classes, d = world.seen + world.unseen, world.dim
+
+    def normal(what: str, *shape: int) -> Array:
+        return _normal(chance.key("synthetic", world.seed, d, what), *shape)
+
+    # An exponential spectrum with decay length r / 2 has the effective rank r.
+    depth = np.arange(d)
+    plain_axes = _unit(np.exp(-depth / PLAIN_RANK))
+    concept_axes = _unit(np.exp(-(d - 1 - depth) / CONCEPT_RANK))
+
+    own, kin = normal("concept", classes, d), normal("family", -(-classes // FAMILY), d)
+    family = chance.permutation(chance.key("synthetic", world.seed, "families"), classes) // FAMILY
+    concepts = _unit((np.sqrt(1 - KINSHIP) * own + np.sqrt(KINSHIP) * kin[family]) * concept_axes)
+    looks = ALIGN * concepts + LOOK * _quarter_turn(concepts)
+
+    image_axis, across = _unit(normal("image axis", d)), normal("across", d)
+    across = _unit(across - (across @ image_axis) * image_axis)
+    cosine = (IMAGE_AXIS**2 + world.cone**2 - world.gap**2) / (2 * IMAGE_AXIS * world.cone)
+    text_axis = cosine * image_axis + np.sqrt(max(0.0, 1 - cosine**2)) * across
+    axes = np.stack([image_axis, across])
+
+    def cone(axis: Array, lengths: Array, rows: Array) -> NDArray[np.float32]:
+        rows -= (rows @ axes.T) @ axes
+        rows *= np.sqrt(1 - lengths**2) / np.linalg.norm(rows, axis=1, keepdims=True)
+        rows += lengths * axis
+        return _rotate(rows.astype(np.float32), world.seed)
+
+    spread = min(TEXT_SPREAD, (1 - world.cone) / 2)
+    lengths = np.clip(world.cone + spread * normal("text depth", classes, 1), 0, 0.98)
+    texts = cone(text_axis, lengths, concepts.copy())
+
+    # Two independent noises with these spectra add up to one.
+    noise_axes = world.noise * np.hypot(OTHER * concept_axes, PLAIN * plain_axes)
+    images = normal("noise", len(labels), d)
+    images *= noise_axes
+    images += looks[labels]
+    lengths = np.clip(IMAGE_AXIS + IMAGE_SPREAD * normal("image depth", len(labels), 1), 0, 0.98)
+    return cone(image_axis, lengths, images), texts
+
+
+def _normal(stream: int, *shape: int) -> Array:
+    """Normal numbers, made in pieces that stay in the processor's cache."""
+    count = int(np.prod(shape))
+    flat = np.empty(count)
+    for start in range(0, count, PIECE):
+        positions = np.arange(start, min(start + PIECE, count), dtype=np.uint64)
+        # In the middle of the grid's steps, so that no number is infinite.
+        uniform = ((chance.bits(stream, positions) >> np.uint64(12)) + 0.5) * 2.0**-52
+        ndtri(uniform, out=flat[start : start + len(positions)])
+    return flat.reshape(shape)
+
+
+def _quarter_turn(rows: Array) -> Array:
+    """Axes in pairs, each pair turned by 90 degrees; an axis without a partner is left out."""
+    pairs = rows.shape[1] // 2
+    turned = np.zeros_like(rows)
+    turned[:, 0 : 2 * pairs : 2] = -rows[:, 1 : 2 * pairs : 2]
+    turned[:, 1 : 2 * pairs : 2] = rows[:, 0 : 2 * pairs : 2]
+    return turned
+
+
+def _rotate(rows: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """One rotation for all rows, so that no axis is special: signs and a cosine transform, twice."""
+    for turn in range(2):
+        signs = 1.0 - 2.0 * (chance.bits(chance.key("synthetic", seed, "signs", turn), rows.shape[1]) >> np.uint64(63))
+        rows = dct(rows * signs.astype(np.float32), norm="ortho", axis=-1, overwrite_x=True)
+    return rows
+
+
+def _unit(rows: Array) -> Array:
+    unit: Array = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return unit
+
+
+@dataset(
+    "synthetic",
+    title="Synthetic CLIP-like features",
+    version=1,
+    licence="generated; no rights attached",
+    obtain="nothing to obtain: it is generated on the fly",
+    variants=(*PRESETS, *(f"{f.name}={f.default:g}" for f in fields(World) if f.name in MEANING)),
+    deviations=("Not a dataset: a generator for tests of scale, whose accuracies say nothing about real images.",),
+)
+class Synthetic(Dataset):
+    """Seen classes have training and test images, unseen ones test images only."""
+
+    @classmethod
+    def check(cls, spec: str, variants: Sequence[str]) -> None:
+        """Presets and settings."""
+        read_world(spec, variants)
+
+    def open(self) -> Source:
+        """Generate it."""
+        world = read_world(":".join([self.info.name, *self.variants]), self.variants)
+        classes = world.seen + world.unseen
+        counts = world.per_class + (np.arange(world.seen) < world.extra)
+        train = np.repeat(np.arange(world.seen), counts)
+        test = np.repeat(np.arange(classes), world.test)
+        labels = np.concatenate([train, test]).astype(np.int64)
+        images, texts = generate(world, labels)
+        facts: dict[str, Any] = {f.name: getattr(world, f.name) for f in fields(world)}
+        return Source(
+            labels=labels,
+            is_test=np.arange(len(labels)) >= len(train),
+            class_names=tuple(f"concept {k}" for k in range(classes)),
+            seen=tuple(range(world.seen)),
+            unseen=tuple(range(world.seen, classes)),
+            validation=tuple(range(0, world.seen, 4)),
+            checksum=identity_hash({"synthetic": self.info.version, **facts}),
+            features=images,
+            texts=texts,
+        )

@@ -1,0 +1,121 @@
+"""Candidate sets: they hold the truth, follow the published generators, and are the same everywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pzsl_bench import ambiguity
+from pzsl_bench.ambiguity import AMBIGUITIES, Labelled, draw_candidates, instance_probability, join, mask_hash
+from pzsl_bench.errors import UserError
+from pzsl_bench.toy import toy_problem
+
+FIXTURE = json.loads((Path(__file__).parents[1] / "parity" / "candidate_generation.json").read_text())
+NAMES = sorted(AMBIGUITIES.names())
+LABELLED = toy_problem().labelled
+
+
+def given_labels() -> Labelled:
+    logits = np.array(FIXTURE["inputs"]["classifier_logits"])
+    return Labelled(np.array(FIXTURE["inputs"]["true_labels"]), 5, np.eye(5), lambda: logits)
+
+
+def test_all_five_generators_are_there() -> None:
+    assert NAMES == ["flip", "flip_forced", "instance", "pair", "semantic"]
+
+
+def test_flip_equals_the_published_generator_on_the_same_numbers() -> None:
+    mask = join(given_labels(), np.array(FIXTURE["inputs"]["uniform"]), FIXTURE["inputs"]["q"])
+    np.testing.assert_array_equal(mask, FIXTURE["expected"]["uniform_mask"])
+
+
+def test_instance_equals_the_published_generator_on_the_same_numbers() -> None:
+    labelled, expected = given_labels(), FIXTURE["expected"]
+    rate = FIXTURE["inputs"]["rate"]
+    probability = instance_probability(labelled.reference(), labelled.truth_mask(), rate)
+    np.testing.assert_allclose(probability, expected["instance_dependent_probability"], atol=1e-10, rtol=1e-8)
+    mask = join(labelled, np.array(FIXTURE["inputs"]["uniform"]), probability)
+    np.testing.assert_array_equal(mask, expected["instance_dependent_mask"])
+
+
+@given(st.sampled_from(NAMES), st.floats(0, 1), st.integers(0, 1000))
+def test_the_truth_is_always_a_candidate(name: str, rate: float, seed: int) -> None:
+    mask = draw_candidates(name, LABELLED, rate, "toy", seed)
+    assert mask[np.arange(len(LABELLED.truth)), LABELLED.truth].all()
+
+
+@given(st.sampled_from(NAMES), st.integers(0, 1000))
+def test_a_higher_rate_only_adds_labels(name: str, seed: int) -> None:
+    low, high = (draw_candidates(name, LABELLED, rate, "toy", seed) for rate in (0.2, 0.6))
+    if name == "flip_forced":
+        alone = draw_candidates("flip", LABELLED, 0.2, "toy", seed).sum(1) == 1
+        low, high = low[~alone], high[~alone]
+    assert (high | ~low).all()
+
+
+@pytest.mark.parametrize("name", ["flip", "pair", "semantic", "instance"])
+def test_rate_zero_leaves_the_truth_alone(name: str) -> None:
+    assert (draw_candidates(name, LABELLED, 0.0, "toy", 3).sum(1) == 1).all()
+
+
+def test_flip_adds_labels_at_its_rate() -> None:
+    many = Labelled(np.arange(20_000) % 11, 11, np.eye(11), lambda: np.zeros((0, 0)))
+    assert draw_candidates("flip", many, 0.3, "many", 0).sum(1).mean() == pytest.approx(
+        1 + 0.3 * 10, abs=0.05
+    )
+
+
+def test_flip_forced_leaves_no_singleton() -> None:
+    for rate in (0.0, 0.1, 1.0):
+        assert draw_candidates("flip_forced", LABELLED, rate, "toy", 0).sum(1).min() == 2 or rate == 1.0
+
+
+def test_pair_only_ever_adds_the_next_class() -> None:
+    mask = draw_candidates("pair", LABELLED, 0.5, "toy", 0)
+    rows, columns = np.nonzero(mask & ~LABELLED.truth_mask())
+    np.testing.assert_array_equal(columns, (LABELLED.truth[rows] + 1) % LABELLED.classes)
+
+
+def test_semantic_prefers_similar_names() -> None:
+    problem = toy_problem(seen=24, per_class=200)
+    labelled = problem.labelled
+    mask = draw_candidates("semantic", labelled, 0.5, "toy", 0)
+    similarity = labelled.texts @ labelled.texts.T
+    wrong = ~labelled.truth_mask()
+    joined = similarity[labelled.truth][mask & wrong].mean()
+    stayed = similarity[labelled.truth][~mask & wrong].mean()
+    assert joined > stayed + 0.1
+    nearest = np.where(np.eye(24, dtype=bool), -9, similarity).argmax(1)[labelled.truth]
+    assert mask[np.arange(len(mask)), nearest].mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_candidate_sets_never_change() -> None:
+    """Frozen: a change here changes every published number, and needs a new version of the generator."""
+    truth = Labelled(np.arange(100) % 7, 7, np.eye(7), lambda: np.zeros((0, 0)))
+    got = {name: mask_hash(draw_candidates(name, truth, 0.4, "frozen", 1)) for name in FROZEN}
+    assert got == FROZEN
+
+
+FROZEN = {"flip": "a8c4851768166269", "flip_forced": "61a193b7ffd7587e", "pair": "1c7172e8ca9b3b0f"}
+
+
+def test_a_rate_outside_zero_and_one_is_refused() -> None:
+    for rate in (-0.1, 1.5, float("nan")):
+        with pytest.raises(UserError, match="between 0 and 1"):
+            draw_candidates("flip", LABELLED, rate, "toy", 0)
+
+
+def test_an_unknown_ambiguity_suggests_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'semantic'"):
+        ambiguity.AMBIGUITIES.get("semantics")
+
+
+def test_one_class_alone_stays_a_singleton() -> None:
+    one = Labelled(np.zeros(4, dtype=np.int64), 1, np.ones((1, 2)), lambda: np.zeros((4, 1)))
+    for name in NAMES:
+        assert (draw_candidates(name, one, 0.5, "one", 0).sum(1) == 1).all()

@@ -1,0 +1,95 @@
+"""Study and exam: who sees what, and the rehearsal played with seen classes only."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from pzsl_bench.contract import Study
+from pzsl_bench.errors import UserError
+from pzsl_bench.problem import Problem, build_problem
+from pzsl_bench.source import Source
+from pzsl_bench.toy import toy_problem, toy_studies
+
+
+def small_source() -> Source:
+    labels = np.repeat(np.arange(6), 4)
+    return Source(
+        labels=labels,
+        is_test=np.tile([False, False, True, True], 6),
+        class_names=tuple("abcdef"),
+        seen=(5, 1, 3, 0),
+        unseen=(2, 4),
+        validation=(3,),
+        checksum="x",
+        features=np.eye(24, 8, dtype=np.float32) + 0.1,
+        texts=np.eye(6, 8, dtype=np.float32),
+    )
+
+
+def build(unreadable: tuple[int, ...] = ()) -> Problem:
+    source = small_source()
+    assert source.features is not None
+    assert source.texts is not None
+    return build_problem("small", source, source.features, source.texts, 10.0, unreadable)
+
+
+def test_classes_are_numbered_seen_first_and_unseen_training_images_are_dropped() -> None:
+    problem = build()
+    assert problem.class_names == ("f", "b", "d", "a", "c", "e")
+    assert sorted(problem.train_truth.tolist()) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert sorted(set(problem.test_truth.tolist())) == [0, 1, 2, 3, 4, 5]
+    assert problem.validation == (2,)
+
+
+def test_unreadable_images_leave_both_sides() -> None:
+    whole, part = build(), build(unreadable=(0, 2))
+    assert len(part.train) == len(whole.train) - 1
+    assert len(part.test) == len(whole.test) - 1
+    assert part.unreadable == 2
+
+
+def test_a_dataset_without_readable_images_is_an_error_in_words() -> None:
+    with pytest.raises(UserError, match="no readable training image"):
+        build(unreadable=tuple(range(24)))
+
+
+def test_a_study_holds_no_truth_no_test_image_and_no_unseen_name() -> None:
+    problem = toy_problem()
+    studies = toy_studies(problem, [("flip", 0.5, 0)])
+    assert {f.name for f in fields(Study)} == {
+        "features",
+        "candidates",
+        "targets",
+        "texts",
+        "class_names",
+        "scale",
+    }
+    study = studies.first()
+    assert len(study.texts) == len(study.class_names) == problem.seen
+    assert not set(study.class_names) & set(problem.class_names[problem.seen :])
+    assert torch.equal(study.features, problem.train)
+    assert study.candidates.sum() > len(problem.train)
+
+
+def test_the_rehearsal_uses_training_images_of_seen_classes_only() -> None:
+    problem = toy_problem()
+    small, rows, classes = problem.rehearsal()
+    assert set(small.class_names) == set(problem.class_names[: problem.seen])
+    assert small.class_names[small.seen :] == tuple(problem.class_names[k] for k in problem.validation)
+    assert len(small.train) + len(small.test) == len(problem.train)
+    assert torch.equal(small.train, problem.train[torch.from_numpy(rows)])
+    np.testing.assert_array_equal(classes[small.train_truth], problem.train_truth[rows])
+    assert set(classes) == set(range(problem.seen)) - set(problem.validation)
+    assert all((small.test_truth == k).any() for k in range(problem.seen))
+
+
+def test_a_source_refuses_classes_that_are_both_seen_and_unseen() -> None:
+    source = small_source()
+    with pytest.raises(ValueError, match="both seen and unseen"):
+        Source(**{**source.__dict__, "unseen": (2, 5)})
+    with pytest.raises(ValueError, match="validation"):
+        Source(**{**source.__dict__, "validation": (2,)})

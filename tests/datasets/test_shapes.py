@@ -1,0 +1,161 @@
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pzsl_bench.chance import key, uniform
+from pzsl_bench.datasets.shapes import ENCODER, PER_CLASS, ShapeImages, splits
+from pzsl_bench.datasets.shapes.draw import BENCH, PRE, draw
+from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS, OPENINGS, class_name
+from pzsl_bench.datasets.shapes.splits import describe
+from pzsl_bench.errors import UserError
+from pzsl_bench.source import Source, find_dataset
+
+SPECS = ["shapes", "shapes:split1", "shapes:split2"]
+
+
+def images_of(source: Source) -> ShapeImages:
+    assert isinstance(source.images, ShapeImages)
+    return source.images
+
+
+def test_importing_the_world_does_not_import_torch():
+    code = "import sys, pzsl_bench.datasets.shapes as s; s.Shapes().open(); print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_split_has_forty_seen_and_twenty_unseen_classes_of_a_hundred_images(spec):
+    source = find_dataset(spec).open()
+    assert (len(source.seen), len(source.unseen), len(source.validation)) == (40, 20, 10)
+    assert len(source.class_names) == len(set(source.class_names)) == 60
+    train = np.bincount(source.labels[~source.is_test], minlength=60)
+    test = np.bincount(source.labels[source.is_test], minlength=60)
+    assert set(test) == {PER_CLASS} == {100}
+    assert set(train[list(source.seen)]) == {100}
+    assert set(train[list(source.unseen)]) == {0}
+    assert len(images_of(source)) == len(source.labels) == len(source.is_test) == 10_000
+
+
+def test_opening_takes_milliseconds():
+    splits.split.cache_clear()
+    begin = time.perf_counter()
+    find_dataset("shapes:split2").open()
+    assert time.perf_counter() - begin < 0.5
+
+
+def test_naming_changes_names_and_nothing_else():
+    plain, odd = find_dataset("shapes").open(), find_dataset("shapes:odd").open()
+    assert set(plain.class_names).isdisjoint(odd.class_names)
+    assert plain.checksum == odd.checksum
+    assert (plain.labels == odd.labels).all()
+    for i in (0, 4321, 9999):
+        assert images_of(plain)[i].tobytes() == images_of(odd)[i].tobytes()
+
+
+def test_splits_differ_in_checksum_names_and_images():
+    sources = [find_dataset(spec).open() for spec in SPECS]
+    assert len({s.checksum for s in sources}) == 3
+    assert len({s.class_names for s in sources}) == 3
+    assert len({images_of(s)[0].tobytes() for s in sources}) == 3
+
+
+def test_variants_combine_in_any_order():
+    a, b = find_dataset("shapes:odd:split1").open(), find_dataset("shapes:split1:odd").open()
+    assert a.class_names == b.class_names
+    assert a.checksum == b.checksum
+
+
+@pytest.mark.parametrize("spec", ["shapes:split1:split2", "shapes:odd:odd", "shapes:splt1", "shapes:split3"])
+def test_impossible_variants_are_refused_in_one_line(spec):
+    with pytest.raises(UserError) as error:
+        find_dataset(spec)
+    assert "\n" not in str(error.value)
+
+
+def test_names_are_the_frequent_words_or_the_odd_ones():
+    combination = next(c for c in range(COMBINATIONS) if describe(c) == "dotted teal circle")
+    assert class_name(combination) == "dotted teal circle"
+    assert class_name(combination, "odd") == "speckled aqua round"
+
+
+def test_prompts_begin_like_captions():
+    for template in find_dataset("shapes").open().templates:
+        assert template.removesuffix(" {}") in OPENINGS
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 9999), min_size=1, max_size=70))
+def test_an_image_does_not_depend_on_the_others_drawn_with_it(indices):
+    images = images_of(find_dataset("shapes").open())
+    together = images.many(indices)
+    assert len(together) == len(indices)
+    for index, image in list(zip(indices, together, strict=True))[:3]:
+        assert images[index].tobytes() == image.tobytes()
+
+
+def test_images_are_rgb_and_reading_past_the_end_is_an_index_error():
+    images = images_of(find_dataset("shapes").open())
+    assert images[0].mode == "RGB"
+    assert images[0].size == (48, 48)
+    assert images[-1].tobytes() == images[9999].tobytes()
+    with pytest.raises(IndexError):
+        images[10_000]
+
+
+def test_no_two_images_of_a_class_are_alike():
+    images = images_of(find_dataset("shapes").open())
+    assert len({image.tobytes() for image in images.many(range(0, 10_000, 20))}) == 500
+
+
+def test_drawing_a_whole_split_takes_seconds():
+    images = images_of(find_dataset("shapes").open())
+    begin = time.process_time()
+    images.many(range(1000))
+    assert time.process_time() - begin < 4
+
+
+def fingerprint(image: np.ndarray) -> list[int]:
+    """Four sums of the pixels under random signs: another image moves them by thousands, rounding by a few."""
+    signs = np.where(uniform(key("signs"), 4, image.size) < 0.5, -1, 1)
+    return (signs @ image.ravel().astype(np.int64)).tolist()
+
+
+FINGERPRINTS = {
+    "bench 3": [-13781, -731, -4401, -9215],
+    "bench 1000": [-17607, -6203, -13045, -5311],
+    "bench 77777": [-5059, 281, 779, -7105],
+    "pre 3": [-10926, -1638, -7228, -8738],
+    "pre 1000": [-8372, -6046, -16660, -5270],
+    "pre 77777": [-5626, -654, -1988, -7684],
+    "first": [-2755, 2467, -1601, -6887],
+    "last": [-4816, 156, -14, -9416],
+}
+
+
+def reference_images() -> dict[str, np.ndarray]:
+    ids = np.array([3, 1000, 77_777])
+    places = np.array([[5, -1, -1], [333, -1, -1], [690, 77, 401]])
+    drawn = {
+        f"{name} {i}": image
+        for name, style in (("bench", BENCH), ("pre", PRE))
+        for i, image in zip(ids.tolist(), draw(key("reference"), ids, places, style), strict=True)
+    }
+    first = images_of(find_dataset("shapes").open())
+    return drawn | {"first": np.asarray(first[0]), "last": np.asarray(first[9999])}
+
+
+def test_images_are_the_published_ones_but_for_rounding():
+    drawn = reference_images()
+    assert drawn.keys() == FINGERPRINTS.keys()
+    for name, image in drawn.items():
+        assert np.abs(np.subtract(fingerprint(image), FINGERPRINTS[name])).max() <= 40, name
+
+
+def test_the_encoder_folder_holds_what_open_clip_reads():
+    names = {"open_clip_config.json", "open_clip_model.safetensors", "bpe.txt.gz"}
+    assert names <= {file.name for file in ENCODER.iterdir()}

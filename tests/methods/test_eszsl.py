@@ -1,0 +1,49 @@
+"""ESZSL agrees with public code, through the functions that the harness calls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pzsl_bench.contract import ClosedForm, Study, configure
+from pzsl_bench.judge import class_accuracy
+
+FIXTURE = json.loads((Path(__file__).parents[1] / "parity" / "eszsl.json").read_text())
+
+
+def columns(name: str) -> torch.Tensor:
+    return torch.tensor(FIXTURE["inputs"][name], dtype=torch.float64).T
+
+
+@pytest.mark.parametrize("case", range(len(FIXTURE["expected"])))
+def test_weights_scores_and_accuracy_equal_the_public_code(case: int) -> None:
+    given, expected = FIXTURE["inputs"], FIXTURE["expected"][case]
+    setting = given["cases"][case]
+    targets = given["Y_onehot" if setting["targets"] == "onehot" else "Y_soft"]
+    method = configure(
+        "eszsl",
+        {
+            "reg_feature": 10.0 ** setting["alpha_exponent"],
+            "reg_semantic": 10.0 ** setting["gamma_exponent"],
+            "center_texts": False,
+        },
+    )
+    assert isinstance(method, ClosedForm)
+    soft = torch.tensor(targets, dtype=torch.float64)
+    study = Study(columns("X"), soft > 0, soft, columns("S"), ("",) * 4, 1.0)
+    state = method.solve(study)
+    scores = method.score(state, columns("X_test"), columns("S_test"))
+    tolerance = {"atol": FIXTURE["tolerance"], "rtol": 1e-8}
+    torch.testing.assert_close(state["weight"], torch.tensor(expected["W"], dtype=torch.float64), **tolerance)
+    torch.testing.assert_close(
+        scores, torch.tensor(expected["test_scores"], dtype=torch.float64), **tolerance
+    )
+    answers, truth = scores.argmax(1).numpy(), np.array(given["y_test"])
+    assert answers.tolist() == expected["pred"]
+    assert class_accuracy(truth, answers, range(3)) == pytest.approx(
+        expected["per_class_mean_accuracy"], abs=1e-10
+    )
