@@ -107,7 +107,9 @@ def _seed_axis(value: Any) -> list[int]:
     """As `_seeds`, or a count: 5 means 0-4."""
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MOST_SEEDS:
-            raise ValueError(f"{value} is not a count of seeds (1 to {MOST_SEEDS})")
+            raise ValueError(
+                f"{value} is not a count of seeds (1 to {MOST_SEEDS}); one seed alone is written [{value}]"
+            )
         return list(range(value))
     return _seeds(value)
 

@@ -69,11 +69,15 @@ def _root(
     pass
 
 
-for command in (cli_run.run, cli_run.plan, cli_read.table, cli_read.export):
-    app.command()(command)
+app.command()(cli_run.run)
+app.command()(cli_run.plan)
+app.command()(cli_read.table)
+app.command()(cli_read.export)
 app.command(name="list")(cli_read.list_)
-for command in (cli_read.show, cli_read.doctor, cli_run.sync, cli_run.ui):
-    app.command()(command)
+app.command()(cli_read.show)
+app.command()(cli_read.doctor)
+app.command()(cli_run.sync)
+app.command()(cli_run.ui)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from typing import TYPE_CHECKING, Annotated
+import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -20,9 +23,8 @@ from pzsl_bench.arguments import (
     option,
     planned,
 )
-
-if TYPE_CHECKING:
-    pass
+from pzsl_bench.errors import UserError
+from pzsl_bench.live import complain
 
 
 def run(
@@ -109,7 +111,7 @@ def plan(
     \b
     Examples:
       pzsl-bench plan --grid quick
-      pzsl-bench plan --grid paper --set seeds=0 --cells
+      pzsl-bench plan --grid paper --set seeds=1 --cells
     """
     from pzsl_bench.deliver import describe_plan
     from pzsl_bench.run import Options
@@ -124,20 +126,35 @@ def plan(
 def sync(
     grid: Annotated[
         str | None,
-        option("--grid", "-g", metavar="NAME|FILE", text="One grid; otherwise every grid that was run."),
+        option("--grid", "-g", metavar="NAME|FILE", text="One grid; otherwise every grid that was run here."),
     ] = None,
     sets: Set = None,
+    encoder: Encoder = None,
     results: Results = RESULTS,
     data: Data = None,
     cache: Cache = None,
 ) -> None:
     """Rebuild MLflow's runs from the records.
 
+    Runs that MLflow has already are left as they are. To begin anew, delete mlflow.db first.
+
     \b
     Examples:
       pzsl-bench sync
       pzsl-bench sync --grid quick
     """
+    from pzsl_bench.deliver import mirror
+    from pzsl_bench.run import Options
+
+    options = Options(results=folder(results), data=data, cache=cache)
+    names = [grid] if grid else sorted(str(path) for path in (results / "grids").glob("*.yaml"))
+    if not names:
+        raise UserError(f"no grid was run under {results}; first: {PROGRAM} run --grid quick")
+    warnings = [warning for name in names for warning in mirror(planned(name, sets, encoder, options)[1], options)]
+    for warning in warnings:
+        complain(f"warning: {warning}")
+    if warnings:
+        raise typer.Exit(1)
 
 
 def ui(
@@ -152,3 +169,11 @@ def ui(
       pzsl-bench ui
       pzsl-bench ui --port 5001
     """
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if not given and not Path("mlflow.db").is_file():
+        raise UserError(f"no mlflow.db in this folder; where results are, {PROGRAM} sync makes it")
+    uri = given or f"sqlite:///{Path('mlflow.db').resolve()}"
+    words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
+    typer.echo(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    sys.stdout.flush()
+    os.execv(sys.executable, words)

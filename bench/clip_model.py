@@ -27,9 +27,7 @@ BATCH = 256
 class LoadedEncoder:
     """A model with its own preprocessing and tokenizer."""
 
-    def __init__(
-        self, model: Any, transform: Any, tokenizer: Any, preprocessing: Mapping[str, Any], device: str
-    ):
+    def __init__(self, model: Any, transform: Any, tokenizer: Any, preprocessing: Mapping[str, Any], device: str):
         self.device = torch.device(device)
         # Convolutions are nearly twice as fast on a CPU this way, and bytes of images lie in this order anyway.
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()

@@ -75,6 +75,20 @@ def _where_to_look(options: Options, view: str) -> None:
         tell("runs: mlflow ui, then http://127.0.0.1:5000")
 
 
+def mirror(plan: Plan, options: Options) -> list[str]:
+    """Put a plan's records into MLflow; returns what went wrong."""
+    from pzsl_bench.records import frame
+    from pzsl_bench.track import Mirror
+
+    records = plan.records()
+    store = Mirror(None, grid=plan.name, artifacts=options.results / "artifacts")
+    for record in records:
+        store.log(record)
+    store.summary(frame(records))
+    tell(f"{plan.name}: {len(records)} records in MLflow")
+    return list(store.problems)
+
+
 def table_paths(results: Path, grid: str) -> dict[tuple[str, str], Path]:
     """Where the tables of a grid lie, by metric and format."""
     folder = results / "tables"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,11 +25,10 @@ from pzsl_bench.encoder import Encoder, NoEncoder, find_encoder
 from pzsl_bench.errors import UserError
 from pzsl_bench.feature_cache import FeatureFile
 from pzsl_bench.prompts import class_texts, unit_rows
-from pzsl_bench.source import Images, Source
+from pzsl_bench.reading import prepared, readable
+from pzsl_bench.source import Source
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pzsl_bench.clip_model import LoadedEncoder
 
 __all__ = ["Encoded", "cache_root", "encode", "find_encoder"]
@@ -39,8 +36,8 @@ __all__ = ["Encoded", "cache_root", "encode", "find_encoder"]
 BLOCK = 256
 """Images that are read, encoded and stored in one go; what an interruption can cost."""
 
-READERS = 16
-"""Most threads that read and decode image files."""
+SAMPLE = 64
+"""Unreadable images that are tried again before a cached array is used."""
 
 FORMAT = 1
 """Raised when the meaning of a cached array changes."""
@@ -74,7 +71,7 @@ def encode(
     download: bool = False,
     progress: Progress | None = None,
 ) -> Encoded:
-    """Features of a dataset, from the cache where they are complete; the model is loaded only when something is missing."""
+    """Features of a dataset; the model is loaded only when the cache lacks something."""
     job = _Job(source, name, encoder, cache, device, download, progress or (lambda what, done, total: None))
     if source.features is not None:
         return job.ready(source.features)
@@ -84,7 +81,9 @@ def encode(
     texts, scale = job.texts()
     if unreadable:
         some = ", ".join(map(str, unreadable[:5])) + (", ..." if len(unreadable) > 5 else "")
-        warnings.warn(f"{name}: {len(unreadable)} of {len(features)} images cannot be read (numbers {some})", stacklevel=2)
+        warnings.warn(
+            f"{name}: {len(unreadable)} of {len(features)} images cannot be read (numbers {some})", stacklevel=2
+        )
     key = identity_hash({"images": job.image_key, "texts": job.text_key, "unreadable": list(unreadable)})
     return Encoded(features, texts, scale, key, unreadable)
 
@@ -170,11 +169,11 @@ class _Job:
         total = len(self.source.labels)
         folder = self.folder("features", self.image_key)
         file = FeatureFile(folder, self.image_key, total)
-        held = file.open()
+        held = self._held(file)
         if held is None:
-            with _alone(folder):
+            with Alone(folder):
                 # Another process may have finished while this one waited.
-                held = file.open() if file.done.exists() else None
+                held = self._held(file)
                 if held is None:
                     self._extract(file, total)
                     held = file.open()
@@ -182,16 +181,28 @@ class _Job:
             raise UserError(f"the feature cache {folder} cannot be read back; --cache DIR names another place")
         return held
 
+    def _held(self, file: FeatureFile) -> tuple[NDArray[np.float32], tuple[int, ...]] | None:
+        """What the cache holds, unless images that were unreadable then (a disk that was away) can be read now."""
+        held = file.open()
+        if held is None or self.source.images is None:
+            return held
+        images = self.source.images
+        if not any(readable(images, i) for i in held[1][:SAMPLE]):
+            return held
+        warnings.warn(f"{self.name}: images that could not be read can be read now; encoding again", stacklevel=4)
+        file.forget()
+        return None
+
     def _extract(self, file: FeatureFile, total: int) -> None:
         assert self.source.images is not None
         images, model, began = self.source.images, self.model, time.time()
 
         def blocks(start: int) -> Iterator[NDArray[np.float32]]:
-            for prepared in _prepared(images, model, start, total):
-                rows = np.full((len(prepared), model.dim), np.nan, dtype=np.float32)
-                good = [i for i, p in enumerate(prepared) if p is not None]
+            for ready in prepared(images, model.prepare, range(start, total), BLOCK):
+                rows = np.full((len(ready), model.dim), np.nan, dtype=np.float32)
+                good = [i for i, p in enumerate(ready) if p is not None]
                 if good:
-                    rows[good] = model.embed([p for p in prepared if p is not None])
+                    rows[good] = model.embed([p for p in ready if p is not None])
                 yield rows
 
         information = {
@@ -209,51 +220,7 @@ class _Job:
             )
 
 
-def _prepared(images: Images, model: LoadedEncoder, start: int, total: int) -> Iterator[list[Tensor | None]]:
-    """Blocks of prepared images, None for one that cannot be read; the next block is read while the model works."""
-    with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_readers()) as readers:
-
-        def block(begin: int) -> list[Tensor | None]:
-            return _read(images, range(begin, min(begin + BLOCK, total)), model, readers)
-
-        begins = list(range(start, total, BLOCK))
-        coming = ahead.submit(block, begins[0]) if begins else None
-        for following in [*begins[1:], None]:
-            if coming is None:
-                return
-            now = coming.result()
-            coming = ahead.submit(block, following) if following is not None else None
-            yield now
-
-
-def _read(
-    images: Images, indices: Sequence[int], model: LoadedEncoder, readers: ThreadPoolExecutor
-) -> list[Tensor | None]:
-    # A drawn world makes many images at once; if that fails, the single ones tell which.
-    many = getattr(images, "many", None)
-    if many is not None:
-        try:
-            return [model.prepare(image) for image in many(list(indices))]
-        except Exception:
-            pass
-
-    def one(index: int) -> Tensor | None:
-        # Files break in every way a decoder can fail; one of them must not stop the others.
-        try:
-            image = images[index]
-            image.load()
-            return model.prepare(image)
-        except Exception:
-            return None
-
-    return list(readers.map(one, indices))
-
-
-def _readers() -> int:
-    return min(READERS, os.cpu_count() or 1)
-
-
-class _alone:
+class Alone:
     """One process at a time extracts into a folder; the lock of a process that dies is free at once."""
 
     def __init__(self, folder: Path):

@@ -1,10 +1,10 @@
 """Which encoder a word means, and what determines its features; told without loading a model, or even torch.
 
-    embedded              the small open_clip model that ships with the package
-    NAME:TAG              an open_clip architecture with one of its pretrained tags
-    NAME:FILE             an open_clip architecture with a checkpoint of yours
-    local-dir:FOLDER      open_clip's own folder layout: open_clip_config.json and one checkpoint
-    none                  no encoder: the dataset brings ready features
+embedded              the small open_clip model that ships with the package
+NAME:TAG              an open_clip architecture with one of its pretrained tags
+NAME:FILE             an open_clip architecture with a checkpoint of yours
+local-dir:FOLDER      open_clip's own folder layout: open_clip_config.json and one checkpoint
+none                  no encoder: the dataset brings ready features
 """
 
 from __future__ import annotations
@@ -257,12 +257,13 @@ def architecture(name: str) -> dict[str, Any]:
 def pretrained(cache: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """Architecture -> tag -> facts, as open_clip has them; remembered per version, since importing it takes seconds."""
     memory = cache / f"open_clip-{version('open_clip_torch')}-tags.json"
-    table = read_json(memory)
-    if not isinstance(table, dict):
-        from pzsl_bench.clip_model import pretrained_table
+    held = read_json(memory)
+    if isinstance(held, dict):
+        return held
+    from pzsl_bench.clip_model import pretrained_table
 
-        table = pretrained_table()
-        write_whole(memory, json.dumps(table).encode())
+    table = pretrained_table()
+    write_whole(memory, json.dumps(table).encode())
     return table
 
 
@@ -286,4 +287,6 @@ def _unknown_architecture(spec: str, name: str, known: set[str]) -> UserError:
     error = unknown("encoder", name, {"embedded", "none", *known})
     if "did you mean" in str(error):
         return error
-    return UserError(f"unknown encoder '{spec}'; known: embedded, none, {FOLDER}FOLDER, or NAME:WEIGHTS as in {EXAMPLE}")
+    return UserError(
+        f"unknown encoder '{spec}'; known: embedded, none, {FOLDER}FOLDER, or NAME:WEIGHTS as in {EXAMPLE}"
+    )

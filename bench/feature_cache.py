@@ -1,4 +1,4 @@
-"""One array of features on disk: written block by block, resumed where it stopped, read in place, never trusted blindly.
+"""One array of features on disk: written block by block, resumed where it stopped, checked before it is read.
 
 While it grows it is called features.part, and its length says how far it got. Complete, it is renamed to
 features.npy, and the marker done.json is written last, with the length and a checksum of both ends.
@@ -55,8 +55,16 @@ class FeatureFile:
         trouble = self._trouble(marker, meta)
         if trouble:
             warnings.warn(f"feature cache {self.folder} is damaged ({trouble}); encoding again", stacklevel=2)
+            self.forget()
             return None
         return np.load(self.array, mmap_mode="r"), tuple(marker["unreadable"])
+
+    def forget(self) -> None:
+        """Take the marker away, so that the array is made again."""
+        try:
+            self.done.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
 
     def _trouble(self, marker: Any, meta: Any) -> str:
         """What is wrong with a finished file, in a few words; empty when nothing is."""
@@ -84,14 +92,12 @@ class FeatureFile:
         information: dict[str, Any],
         progress: Callable[[int], None],
     ) -> None:
-        """Write what is missing; `blocks(start)` yields arrays of `block` rows from that row on, the last maybe shorter."""
+        """Write what is missing; `blocks(start)` yields the rows from that one on, `block` of them at a time."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.done.unlink(missing_ok=True)
             self.array.unlink(missing_ok=True)
-            write_whole(
-                self.folder / "meta.json", json.dumps({"key": self.key, **information}, indent=1).encode()
-            )
+            write_whole(self.folder / "meta.json", json.dumps({"key": self.key, **information}, indent=1).encode())
             start = self._resume(dim, block)
             with self.part.open("r+b") as file:
                 file.seek(0, os.SEEK_END)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -135,5 +136,5 @@ def _text(name_or_path: str) -> str:
         raise UserError(f"cannot read the grid file {name_or_path!r}: {error}") from None
 
 
-def _shipped() -> Any:
+def _shipped() -> Traversable:
     return files("pzsl_bench.grids")

@@ -41,7 +41,7 @@ class Lines:
         self.cells = 0
         self.records: list[Record] = []
         self.failures = 0
-        self._since = time.monotonic()
+        self._since = self._working = time.monotonic()
         self._told: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -60,7 +60,8 @@ class Lines:
     def encoding(self, what: str, done: int, total: int) -> None:
         """Images of a dataset, encoded so far."""
         if done >= total or self._due("encoding"):
-            self.say(f"encoding {what}: {done} of {total} images")
+            self.say(f"{what}: {done} of {total} images")
+        self._working = time.monotonic()
 
     def stack(self, label: str, size: int) -> None:
         """A stack begins."""
@@ -87,9 +88,11 @@ class Lines:
         """Tell how far the run is, now and then."""
         done = len(self.records)
         if done >= self.cells or self._due("cells"):
-            spent = time.monotonic() - self._since
-            left = f", about {duration(spent / done * (self.cells - done))} left" if done < self.cells else ""
-            self.say(f"{done} of {self.cells} cells, {self.failures} failed, {duration(spent)}{left}")
+            now = time.monotonic()
+            # Encoding comes once and first, so it says nothing about the cells to come.
+            ahead = (now - self._working) / max(done, 1) * (self.cells - done)
+            left = f", about {duration(ahead)} left" if done < self.cells else ""
+            self.say(f"{done} of {self.cells} cells, {self.failures} failed, {duration(now - self._since)}{left}")
 
     def say(self, text: str) -> None:
         """Print a line at once, so that a log file is never behind."""
@@ -146,9 +149,7 @@ class Bar(Lines):
         """A second bar while images are encoded."""
         if self.images is None:
             self.images = self.progress.add_task("", total=total, count="")
-        self.progress.update(
-            self.images, description=f"encoding {what}", completed=done, total=total, count=f"{done}/{total}"
-        )
+        self.progress.update(self.images, description=what, completed=done, total=total, count=f"{done}/{total}")
         if done >= total:
             self.progress.remove_task(self.images)
             self.images = None

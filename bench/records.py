@@ -190,9 +190,7 @@ class Records:
         try:
             path.rename(aside)
         except OSError as error:
-            self.problems.append(
-                f"damaged record {path} ({reason}); it could not be set aside: {error.strerror}"
-            )
+            self.problems.append(f"damaged record {path} ({reason}); it could not be set aside: {error.strerror}")
         else:
             self.problems.append(f"damaged record {path} ({reason}); set aside as {aside.name}")
 
@@ -208,9 +206,7 @@ def frame(records: Iterable[Record]) -> DataFrame:
         fixed |= {"method": record.row, "status": record.status.value, "error": record.headline or ""}
         clash = record.metrics.keys() & fixed.keys()
         if clash:
-            raise UserError(
-                f"a metric of {record.row} takes the name of a column: {', '.join(sorted(clash))}"
-            )
+            raise UserError(f"a metric of {record.row} takes the name of a column: {', '.join(sorted(clash))}")
         extra |= record.metrics.keys()
         rows.append(fixed | record.metrics)
     others = sorted(extra - set(METRICS))
@@ -218,6 +214,12 @@ def frame(records: Iterable[Record]) -> DataFrame:
     numbers = [*METRICS, *others]
     table[numbers] = table[numbers].astype("float64")
     return table
+
+
+def metric_columns(frame: DataFrame) -> list[str]:
+    """The columns of a tidy frame that are measured: metrics and cost."""
+    facts = {*HEAD, *FACTS, "candidates_hash", "error"} - {"mean_candidates", "stack", "peak_mb"}
+    return [str(name) for name in frame.columns if name not in facts]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -135,9 +135,7 @@ def _encode(todo: Iterable[Planned], options: Options, listener: Listener) -> No
             listener.note(f"{dataset}: {len(made.unreadable)} unreadable image(s) left out")
 
 
-def _results(
-    work: list[list[Planned]], options: Options, listener: Listener
-) -> Iterator[tuple[list[Record], Spent]]:
+def _results(work: list[list[Planned]], options: Options, listener: Listener) -> Iterator[tuple[list[Record], Spent]]:
     if options.jobs < 1:
         raise UserError(f"--jobs {options.jobs} is not at least 1")
     if options.jobs == 1:
@@ -207,9 +205,7 @@ def _parallel(
                 yield records, spent
 
 
-def _work(
-    cells: list[Planned], options: Options, threads: int
-) -> list[tuple[list[str], list[Record], Spent]]:
+def _work(cells: list[Planned], options: Options, threads: int) -> list[tuple[list[str], list[Record], Spent]]:
     """One stack in a worker process: its records are on disk before it returns."""
     import torch
 
@@ -252,28 +248,16 @@ class MirrorThread:
         self.thread.join()
 
     def _write(self) -> None:
-        from pzsl_bench.records import frame
         from pzsl_bench.track import Mirror
 
-        mirror = Mirror(None, grid=self.plan.name, artifacts=self.options.results / "artifacts")
-        for old in self.plan.records():
-            mirror.log(old)
+        mirror = Mirror(None, self.plan.name, self.options.results / "artifacts", note=self.listener.note)
         while (record := self.waiting.get()) is not None:
-            mirror.log(record)
+            mirror.add(record)
         if self.summarise:
-            current = {r.hash: r for r in [*self.plan.records(), *self.fresh]}
-            mirror.summary(frame(current.values()))
-        for warning in mirror.problems:
-            self.listener.note(warning)
-
-
-def current_records(plan: Plan, options: Options) -> list[Record]:
-    """The records of a plan's cells as they lie on disk now, after a run."""
-    from pzsl_bench.records import Records
-
-    store = Records(options.results / "records")
-    found = (store.find(p.cell, p.hash) for p in plan.cells)
-    return [record for record in found if record is not None]
+            # The whole grid, not only what is new: what an earlier, killed run left out is caught up here.
+            mirror.sync(updated(self.plan, self.fresh).records())
+        else:
+            mirror.flush()
 
 
 def updated(plan: Plan, records: Sequence[Record]) -> Plan:

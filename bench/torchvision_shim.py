@@ -11,6 +11,7 @@ import ctypes
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ SIGNATURES = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
-_kept: list[torch.library.Library] = []
+_kept: list[Any] = []
 """Declarations live as long as the library object they were made with."""
 
 
@@ -50,7 +51,9 @@ def declare_missing_operators() -> list[str]:
     missing = [s for s in SIGNATURES if not declared(s.split("(")[0])]
     if not missing or compiled_operators_load():
         return []
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    # torch's own hints leave this class untyped.
+    make: Any = torch.library.Library
+    library = make("torchvision", "FRAGMENT")
     for signature in missing:
         library.define(signature)
     _kept.append(library)

@@ -85,14 +85,14 @@ def read_world(spec: str, variants: Sequence[str]) -> World:
             continue
         if knob not in MEANING:
             raise unknown("setting of dataset 'synthetic'", knob, MEANING)
-        world = replace(world, **{knob: _number(spec, knob, value)})
+        change: dict[str, Any] = {knob: _number(spec, knob, value)}
+        world = replace(world, **change)
         if knob in ("seen", "per_class"):
             world = replace(world, extra=0)
-    reach = IMAGE_AXIS + world.cone
-    if not abs(IMAGE_AXIS - world.cone) <= world.gap <= reach:
-        low = abs(IMAGE_AXIS - world.cone)
+    low, high = abs(IMAGE_AXIS - world.cone), IMAGE_AXIS + world.cone
+    if not low <= world.gap <= high:
         raise UserError(
-            f"dataset '{spec}': with cone={world.cone:g} the gap must lie in [{low:.2f}, {reach:.2f}], not {world.gap:g}"
+            f"dataset '{spec}': with cone={world.cone:g} the gap must lie in [{low:.2f}, {high:.2f}], not {world.gap:g}"
         )
     return world
 

@@ -39,9 +39,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             yield source.name, shlex.split(command, comments=True)[1:]
 
 
-@pytest.mark.parametrize(
-    ("source", "words"), [pytest.param(s, w, id=f"{s}: {' '.join(w)}") for s, w in commands()]
-)
+@pytest.mark.parametrize(("source", "words"), [pytest.param(s, w, id=f"{s}: {' '.join(w)}") for s, w in commands()])
 def test_every_command_in_the_guides_exists(source: str, words: list[str]) -> None:
     program = typer.main.get_command(app)
     assert isinstance(program, TyperGroup)
@@ -139,9 +137,7 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (UnicodeDecodeError, OSError):
             continue
-        found += [
-            f"{file.name}:{n}: {line.strip()}" for n, line in enumerate(lines, 1) if personal.search(line)
-        ]
+        found += [f"{file.name}:{n}: {line.strip()}" for n, line in enumerate(lines, 1) if personal.search(line)]
     assert not found
 
 

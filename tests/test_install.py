@@ -80,9 +80,7 @@ def borrowed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["wheel", "editable", "strict"])
-def installed(
-    request: pytest.FixtureRequest, borrowed: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Environment:
+def installed(request: pytest.FixtureRequest, borrowed: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The package, installed in one of the three ways."""
     # The space in the path is deliberate.
     base = tmp_path_factory.mktemp(f"{request.param} form")
@@ -157,9 +155,7 @@ def shipped(checkout: Path) -> set[str]:
 def test_the_three_packages_are_imported_from_this_installation(installed: Environment, empty: Path) -> None:
     homes = [Path(line) for line in installed.run("-c", IMPORTS, where=empty).splitlines()]
     assert homes[0].is_relative_to(installed.code)
-    assert all(
-        home.is_relative_to(installed.home) or home.is_relative_to(installed.checkout) for home in homes
-    )
+    assert all(home.is_relative_to(installed.home) or home.is_relative_to(installed.checkout) for home in homes)
 
 
 def test_every_file_of_the_package_is_there(installed: Environment, empty: Path) -> None:

@@ -3,6 +3,17 @@
 An image shows one object; a class is a combination such as "dotted teal circle". The encoder in `encoder/` knows
 the words, but no class of any split, seen or unseen, was ever drawn for it or written to it. The images of the
 benchmark are noisier and warmer than those it learnt from, so that there is something to adapt to.
+
+Zero-shot with the five templates on the 6,000 test images, in percent, averaged over classes (T1 unseen among the 20
+unseen, S40 seen among the 40 seen, S and U all among 60, H their harmonic mean; standard error of T1 about one point):
+
+    split   common names: T1   S40  S     U     H       odd names: T1   S40  S     U     H
+    0                   71.1  71.4  65.1  54.7  59.4             61.3  59.5  52.3  45.2  48.5
+    1                   73.1  63.7  59.3  54.1  56.6             68.0  56.0  50.4  49.8  50.1
+    2                   71.7  67.7  60.7  54.6  57.5             65.4  59.0  49.0  42.9  45.7
+
+Nothing about the world was changed after these numbers were seen. The three splits share one encoder and, pairwise, a
+few classes, so their spread tells little about other encoders.
 """
 
 from __future__ import annotations
@@ -48,13 +59,13 @@ class ShapeImages:
         return len(self.combinations)
 
     def __getitem__(self, index: int) -> Image:
-        return self.many([range(len(self))[index]])[0]
+        return self.many([index])[0]
 
     def many(self, indices: Sequence[int] | NDArray[np.int64]) -> list[Image]:
         """Many images at once, the same as one by one but faster."""
         from PIL.Image import fromarray
 
-        ids = np.asarray(indices, np.int64)
+        ids = np.arange(len(self))[np.asarray(indices, np.int64)]
         return [fromarray(pixels) for pixels in draw(self.stream, ids, self.combinations[ids, None], BENCH)]
 
 

@@ -2,6 +2,8 @@
 
 A phrase is refused, and drawn anew, when its three words can be read as a held-out class under any synonym: "dotted
 rose star" may mean a red or a pink star, so it is refused when either is held out, even if the other one was drawn.
+Without this, 7.5 % of the phrases (of 300,000) could be read as a held-out class and 0.5 % would be the exact name of
+one, common or odd; with it, none.
 """
 
 from __future__ import annotations

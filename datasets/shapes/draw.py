@@ -143,7 +143,8 @@ def _background(frame: Floats, object_luminance: Floats, style: Style) -> Plane:
     direction = 2 * math.pi * frame[:, 5]
     x, y = (_AXIS - SIDE / 2)[None, None, :], (_AXIS - SIDE / 2)[None, :, None]
     ramp = 1 + _planes(slope * np.cos(direction)) * x + _planes(slope * np.sin(direction)) * y
-    return np.clip(_planes(base), 0.02, 0.95) * ramp[:, None]
+    ground: Plane = np.clip(_planes(base), 0.02, 0.95) * ramp[:, None]
+    return ground
 
 
 def _stroke(image: Plane, u: Floats) -> None:

@@ -55,13 +55,14 @@ def _cross(u: Plane, v: Plane) -> Plane:
 
 def _ring(u: Plane, v: Plane) -> Plane:
     r = _radius(u, v)
-    return np.minimum(0.92 - r, r - 0.5)
+    return _least(0.92 - r, r - 0.5)
 
 
 def _heart(u: Plane, v: Plane) -> Plane:
     lobe = 0.46 - _radius(np.abs(u) - 0.4, v + 0.28)
     tip = 0.52 - (np.abs(u) + np.abs(v - 0.08)) / math.sqrt(2)
-    return np.maximum(lobe, tip)
+    inside: Plane = np.maximum(lobe, tip)
+    return inside
 
 
 def _arrow(u: Plane, v: Plane) -> Plane:

@@ -131,7 +131,7 @@ def _train(
         image, text, scale = model(pixels, tokenize(shown.captions))
         loss = criterion(image, text, scale)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimiser.step()
         with torch.no_grad():

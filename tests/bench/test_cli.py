@@ -412,3 +412,64 @@ def test_nothing_to_do_is_fast_and_imports_neither_mlflow_nor_pandas(folder: Pat
     assert done.stderr.strip() == "[]"
     # Three seconds of work, and what importing torch takes on a busy machine.
     assert spent < 6
+
+
+def runs_in_mlflow(folder: Path) -> list[tuple[str, str]]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, max_results=1000)
+    return sorted((run.info.run_name, run.info.status) for run in runs)
+
+
+@pytest.mark.slow
+def test_sync_brings_a_deleted_mlflow_store_back_and_doubles_nothing(folder: Path) -> None:
+    result = call("run", "--grid", "tiny.yaml", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert "mlflow ui" in result.stdout
+    written = runs_in_mlflow(folder)
+    assert len(written) >= 8
+    assert call("sync").exit_code == 0
+    assert runs_in_mlflow(folder) == written
+
+    env = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    (folder / "mlflow.db").unlink()
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_cli\n"
+        "test_cli.dataset('toy', title='Toy', variants=['gone'])(test_cli.Toy)\n"
+        "test_cli.app(['sync', '--grid', 'tiny.yaml'])"
+    )
+    words = [sys.executable, "-c", code, str(Path(__file__).parent)]
+    done = subprocess.run(words, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert runs_in_mlflow(folder) == written
+
+
+def test_sync_without_any_run_says_what_to_do_first() -> None:
+    result = call("sync")
+    assert result.exit_code == 2
+    assert "pzsl-bench run" in result.stderr
+
+
+def test_ui_opens_the_store_of_this_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
+    (folder / "mlflow.db").touch()
+    assert "http://127.0.0.1:5051" in call("ui", "--port", "5051").stdout
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:1")
+    call("ui")
+    expected = ["-m", "mlflow", "ui", "--backend-store-uri"]
+    assert started[0][1:] == [*expected, f"sqlite:///{folder.resolve()}/mlflow.db", "--port", "5051"]
+    assert started[1][1:] == [*expected, "http://elsewhere:1", "--port", "5000"]
+
+
+def test_doctor_names_everything_and_a_fix_for_what_is_missing() -> None:
+    result = call("doctor")
+    assert result.exit_code in (0, 1)
+    lines = result.stdout.splitlines()
+    assert any("torch" in line for line in lines)
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith("BAD"):
+            assert below.startswith("      ")
+    assert (result.exit_code == 1) == any(line.startswith("BAD") for line in lines)

@@ -142,9 +142,7 @@ def test_underscores_in_names_are_spaces(tiny: Encoder) -> None:
 
 @pytest.mark.parametrize("size", [(SIZE, SIZE), (40, 24), (9, 30)])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
-def test_pixels_are_exactly_those_of_open_clips_own_transform(
-    tiny: Encoder, size: tuple[int, int], mode: str
-) -> None:
+def test_pixels_are_exactly_those_of_open_clips_own_transform(tiny: Encoder, size: tuple[int, int], mode: str) -> None:
     import torch
 
     model = tiny.load()
@@ -217,7 +215,9 @@ def test_a_half_written_block_is_done_again(tiny: Encoder) -> None:
     resumed = run(tiny, source(images))
     assert sorted(images.read) == list(range(BLOCK, total))
     model = tiny.load()
-    np.testing.assert_allclose(resumed.features[-3:], model.encode_images([picture(i) for i in range(total - 3, total)]), atol=1e-6)
+    np.testing.assert_allclose(
+        resumed.features[-3:], model.encode_images([picture(i) for i in range(total - 3, total)]), atol=1e-6
+    )
 
 
 def test_a_part_of_another_shape_is_not_resumed(tiny: Encoder) -> None:
@@ -318,6 +318,23 @@ def test_real_files_that_are_cut_or_no_images_are_isolated(tiny: Encoder, tmp_pa
 def test_no_readable_image_at_all_is_still_no_crash(tiny: Encoder) -> None:
     with pytest.warns(UserWarning, match="3 of 3"):
         assert run(tiny, source(Folder(3, broken=(0, 1, 2)))).unreadable == (0, 1, 2)
+
+
+def test_images_that_can_be_read_again_are_not_missing_for_ever(tiny: Encoder) -> None:
+    with pytest.warns(UserWarning, match="cannot be read"):
+        run(tiny, source(Folder(12, broken=tuple(range(12)))))
+    with pytest.warns(UserWarning, match="can be read now"):
+        made = run(tiny, source(Folder(12)))
+    assert made.unreadable == () and not np.isnan(made.features).any()
+
+
+def test_a_machine_out_of_memory_is_not_taken_for_broken_images(tiny: Encoder) -> None:
+    class Hungry(Folder):
+        def __getitem__(self, index: int, /) -> Image.Image:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run(tiny, source(Hungry(4)))
 
 
 def test_images_that_are_drawn_together_give_the_same_features_one_by_one(tiny: Encoder) -> None:
@@ -581,5 +598,3 @@ def test_a_missing_embedded_encoder_is_told(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(shapes, "ENCODER", tmp_path / "gone")
     with pytest.raises(MissingDataError, match="missing"):
         find_encoder("embedded", tmp_path).fingerprint()
-
-

@@ -35,8 +35,7 @@ def animals(site: Write) -> Registry[type]:
     """A registry over the package `zoo` with the built-ins cat, dog and a module that is none."""
     site(
         "zoo/__init__.py",
-        "from pzsl_bench.registry import Registry\n"
-        "ANIMALS = Registry('animal', 'zoo', plugins='zoo.animals')\n",
+        "from pzsl_bench.registry import Registry\nANIMALS = Registry('animal', 'zoo', plugins='zoo.animals')\n",
     )
     for name in ("cat", "dog"):
         site(f"zoo/{name}.py", KIND.format(name=name))
@@ -128,9 +127,7 @@ def test_a_plug_in_may_not_take_the_name_of_a_built_in(animals: Registry[type], 
 
 
 @pytest.mark.parametrize("first", ["cat", "lion"])
-def test_a_plug_in_may_not_slip_in_under_another_name(
-    animals: Registry[type], site: Write, first: str
-) -> None:
+def test_a_plug_in_may_not_slip_in_under_another_name(animals: Registry[type], site: Write, first: str) -> None:
     offer(site, "circus", lion="circus:Animal")
     site("circus.py", KIND.format(name="cat"))
     with pytest.raises(ClashError, match="cat"):

@@ -38,14 +38,12 @@ def replay() -> list[stream.Items]:
     return [stream.items(step) for step in range(STEPS)]
 
 
-@pytest.mark.slow
 def test_no_held_out_combination_was_ever_drawn(replay):
     drawn = np.concatenate([items.combinations.ravel() for items in replay])
     assert len(drawn[drawn >= 0]) > 200_000
     assert set(drawn.tolist()) == {-1, *set(range(COMBINATIONS)) - held_out()}
 
 
-@pytest.mark.slow
 def test_no_held_out_combination_was_ever_written(replay):
     phrases = Counter(p for items in replay for caption in items.captions for p in phrases_of(caption))
     assert sum(phrases.values()) > 200_000
@@ -53,10 +51,9 @@ def test_no_held_out_combination_was_ever_written(replay):
     assert len(written) > 500
     assert written.isdisjoint(held_out())
     names = {class_name(c, naming) for c in held_out() for naming in ("common", "odd")}
-    assert not any(name in phrase for phrase in phrases for name in names)
+    assert not any(f" {name} " in f" {phrase} " for phrase in phrases for name in names)
 
 
-@pytest.mark.slow
 def test_captions_mostly_tell_the_truth_in_words_the_tokenizer_knows(replay):
     singles = [
         (c, caption)
@@ -70,7 +67,6 @@ def test_captions_mostly_tell_the_truth_in_words_the_tokenizer_knows(replay):
     assert 0.8 < np.mean([c in read for c, read in full]) < 0.9
 
 
-@pytest.mark.slow
 def test_scenes_hold_two_or_three_objects_of_which_two_are_told(replay):
     sizes = Counter(int(n) for items in replay for n in (items.combinations >= 0).sum(1))
     scenes = sizes[2] + sizes[3]
@@ -114,7 +110,7 @@ def test_the_shipped_merges_are_what_the_builder_builds():
 
 
 def test_merges_make_every_word_one_piece():
-    assert build_merges(["ab", "abc"]) == [("a", "b</w>"), ("a", "b"), ("ab", "c</w>")]
+    assert build_merges(["ab", "abc"]) == [("a", "b"), ("a", "b</w>"), ("ab", "c</w>")]
     assert len(set(build_merges(vocabulary()))) == vocabulary_size() - 514
 
 

@@ -83,7 +83,6 @@ def test_the_unseen_classes_are_not_those_of_the_prototype():
         assert not prototype <= {describe(c) for c in split(i).unseen}
 
 
-@pytest.mark.slow
 def test_a_stored_split_is_the_first_that_meets_the_conditions():
     assert splits.first_fit(0) == splits.FIRST_FITS[0]
 
