@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 from typing import Annotated, Any
 
@@ -31,7 +32,8 @@ class Commands(TyperGroup):
             complain(f"error: {' '.join(str(error).split())}")
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            complain("interrupted")
+            # A run tells of its own interruptions; this one came before or after its cells.
+            complain(f"interrupted; to go on: {shlex.join([PROGRAM, *ctx.obj])}")
             raise typer.Exit(130) from None
 
 

@@ -24,7 +24,6 @@ from pzsl_bench.arguments import (
     planned,
 )
 from pzsl_bench.errors import UserError
-from pzsl_bench.live import complain
 
 
 def run(
@@ -136,25 +135,25 @@ def sync(
 ) -> None:
     """Rebuild MLflow's runs from the records.
 
-    Runs that MLflow has already are left as they are. To begin anew, delete mlflow.db first.
+    Runs that are there and right are left alone. To begin anew, delete mlflow.db first.
 
     \b
     Examples:
       pzsl-bench sync
       pzsl-bench sync --grid quick
     """
-    from pzsl_bench.deliver import mirror
+    from pzsl_bench import track
     from pzsl_bench.run import Options
 
     options = Options(results=folder(results), data=data, cache=cache)
     names = [grid] if grid else sorted(str(path) for path in (results / "grids").glob("*.yaml"))
     if not names:
         raise UserError(f"no grid was run under {results}; first: {PROGRAM} run --grid quick")
-    warnings = [warning for name in names for warning in mirror(planned(name, sets, encoder, options)[1], options)]
-    for warning in warnings:
-        complain(f"warning: {warning}")
-    if warnings:
-        raise typer.Exit(1)
+    for name in names:
+        checked, found = planned(name, sets, encoder, options)
+        held = found.records()
+        written = track.sync(held, uri=None, grid=checked.name, artifacts=results / "artifacts")
+        typer.echo(f"{checked.name}: {len(held)} records; {written} runs written to {track.tracking_uri()}")
 
 
 def ui(
@@ -169,11 +168,12 @@ def ui(
       pzsl-bench ui
       pzsl-bench ui --port 5001
     """
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if not given and not Path("mlflow.db").is_file():
-        raise UserError(f"no mlflow.db in this folder; where results are, {PROGRAM} sync makes it")
-    uri = given or f"sqlite:///{Path('mlflow.db').resolve()}"
-    words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
+    from pzsl_bench.track import tracking_uri
+
+    uri = tracking_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise UserError(f"no mlflow.db in this folder; in a folder with results, {PROGRAM} sync makes it")
     typer.echo(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)")
     sys.stdout.flush()
+    words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
     os.execv(sys.executable, words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -72,21 +73,8 @@ def _nothing_to_do(grid: Grid, plan: Plan, options: Options, states: dict[str, i
 def _where_to_look(options: Options, view: str) -> None:
     tell(f"tables: {options.results / 'tables'}; again: {view}")
     if options.mlflow:
-        tell("runs: mlflow ui, then http://127.0.0.1:5000")
-
-
-def mirror(plan: Plan, options: Options) -> list[str]:
-    """Put a plan's records into MLflow; returns what went wrong."""
-    from pzsl_bench.records import frame
-    from pzsl_bench.track import Mirror
-
-    records = plan.records()
-    store = Mirror(None, grid=plan.name, artifacts=options.results / "artifacts")
-    for record in records:
-        store.log(record)
-    store.summary(frame(records))
-    tell(f"{plan.name}: {len(records)} records in MLflow")
-    return list(store.problems)
+        elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
+        tell(f"runs: {elsewhere}" if elsewhere else "runs: mlflow ui, then http://127.0.0.1:5000")
 
 
 def table_paths(results: Path, grid: str) -> dict[tuple[str, str], Path]:

@@ -174,7 +174,8 @@ def _weights(cache: Path) -> Iterator[Check]:
     """Pretrained tags whose weights lie in the cache of Hugging Face's library."""
     from huggingface_hub import constants
 
-    from pzsl_bench.encoder import EXAMPLE, pretrained
+    from pzsl_bench.catalogue import pretrained
+    from pzsl_bench.encoder import EXAMPLE
 
     hub = Path(constants.HF_HUB_CACHE)
     here = []

@@ -93,7 +93,7 @@ class Mirror:
         store = self._open()
         unique = {run.key: run for run in runs}.values()
         new = [run for run in unique if self._known.get(run.key, ("", ""))[1] != run.digest]
-        parent = self._parent(store) if new else None
+        parent = self._parent(store, min(run.start for run in new)) if new else None
         for start in range(0, len(new), RUNS_AT_ONCE):
             part = new[start : start + RUNS_AT_ONCE]
             store.write([run.under(parent) for run in part], self._known)
@@ -106,11 +106,11 @@ class Mirror:
             self._store = store
         return self._store
 
-    def _parent(self, store: Store) -> str:
+    def _parent(self, store: Store, start: int) -> str:
         key = f"grid:{self.grid}"
         if key not in self._known:
-            now = int(time.time() * 1000)
-            store.write([Run(key, self.grid, "RUNNING", now, None, self.grid, tags=_kind("grid"))], self._known)
+            parent = Run(key, self.grid, "RUNNING", start, None, self.grid, tags=_kind("grid"))
+            store.write([parent], self._known)
         return self._known[key][0]
 
     def _close(self, cells: Sequence[Run], records: Sequence[Record]) -> int:

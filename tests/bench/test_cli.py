@@ -473,3 +473,15 @@ def test_doctor_names_everything_and_a_fix_for_what_is_missing() -> None:
         if line.startswith("BAD"):
             assert below.startswith("      ")
     assert (result.exit_code == 1) == any(line.startswith("BAD") for line in lines)
+
+
+def test_ctrl_c_while_planning_ends_with_130_and_the_command_to_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pzsl_bench.plan
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pzsl_bench.plan, "make_plan", stop)
+    result = run_tiny("--set", "rates=[0.1, 0.2]")
+    assert result.exit_code == 130
+    assert "pzsl-bench run --grid tiny.yaml --no-mlflow --device cpu --set 'rates=[0.1, 0.2]'" in result.stderr
