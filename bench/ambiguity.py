@@ -137,7 +137,8 @@ def instance_probability(logits: Reals, truth: Mask, rate: float) -> Reals:
     soft[truth] = 0
     soft /= np.maximum(soft.max(1, keepdims=True), np.finfo(float).tiny)
     soft /= np.maximum(soft.mean(1, keepdims=True), np.finfo(float).tiny)
-    return np.minimum(soft * rate, 1.0)
+    probability: Reals = np.minimum(soft * rate, 1.0)
+    return probability
 
 
 def join(labelled: Labelled, uniform: Reals, probability: Reals | float) -> Mask:

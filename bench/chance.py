@@ -46,7 +46,8 @@ def uniform_at(stream: int, index: NDArray[np.integer]) -> NDArray[np.float64]:
 
 def permutation(stream: int, n: int) -> NDArray[np.int64]:
     """A random order of range(n)."""
-    return permutations(np.array([stream], dtype=np.uint64), n)[0]
+    order: NDArray[np.int64] = permutations(np.array([stream], dtype=np.uint64), n)[0]
+    return order
 
 
 def permutations(streams: NDArray[np.uint64], n: int) -> NDArray[np.int64]:

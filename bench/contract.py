@@ -88,9 +88,7 @@ class Citation:
     url: str = ""
 
     def __str__(self) -> str:
-        return f"{self.authors}. {self.title}. {self.venue}, {self.year}." + (
-            f" {self.url}" if self.url else ""
-        )
+        return f"{self.authors}. {self.title}. {self.venue}, {self.year}." + (f" {self.url}" if self.url else "")
 
 
 Family = Literal["clip", "zsl", "pll", "pzsl", "bound"]

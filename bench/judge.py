@@ -180,4 +180,4 @@ def zero_shot_metrics(exam: Exam, answers: Answers, bias: float | None) -> dict[
 
 
 def _chunks(features: Tensor, per_image: int) -> tuple[Tensor, ...]:
-    return features.split(max(1, CHUNK // max(1, per_image)))
+    return torch.split(features, max(1, CHUNK // max(1, per_image)))

@@ -31,17 +31,17 @@ class StackedOptimiser:
         self.params = list(params)
         self.varying = {k: v for k, v in varying.items() if k in ("lr", "weight_decay", "momentum", "clip")}
         self.steps = 0
-        decay = {"lr": method.lr, "weight_decay": method.weight_decay, "fused": True}
+        lr, decay = method.lr, method.weight_decay
         self.fused: torch.optim.Optimizer | None = None
         self.moments: list[tuple[Tensor, Tensor]] = []
         if set(self.varying) - {"clip"}:
             self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.params]
         elif method.optimiser == "sgd":
-            self.fused = torch.optim.SGD(self.params, momentum=method.momentum, **decay)
+            self.fused = torch.optim.SGD(self.params, lr=lr, momentum=method.momentum, weight_decay=decay, fused=True)
         elif method.optimiser == "adam":
-            self.fused = torch.optim.Adam(self.params, **decay)
+            self.fused = torch.optim.Adam(self.params, lr=lr, weight_decay=decay, fused=True)
         else:
-            self.fused = torch.optim.AdamW(self.params, **decay)
+            self.fused = torch.optim.AdamW(self.params, lr=lr, weight_decay=decay, fused=True)
 
     def step(self, grads: Sequence[Tensor], progress: float) -> None:
         """One update of every run."""

@@ -77,9 +77,7 @@ def make_studies(case: Case, runs: int, device: torch.device) -> Studies:
 
 def training(case: Case, runs: int, device: torch.device) -> tuple[Callable[[], None], int]:
     """One epoch of PRODEN for a stack of runs, through the harness's own trainer, and its number of steps."""
-    method = configure(
-        "proden", {"head": case.head, "hidden": case.hidden, "batch": BATCH, "epochs": 1, "lr": 1e-3}
-    )
+    method = configure("proden", {"head": case.head, "hidden": case.hidden, "batch": BATCH, "epochs": 1, "lr": 1e-3})
     assert isinstance(method, Gradient)
     studies = make_studies(case, runs, device)
     studies.uniform  # noqa: B018  (candidate sets are made once per cell, not per step)
@@ -111,9 +109,7 @@ def void(_: object) -> None:
     """Forget a result."""
 
 
-def milliseconds(
-    jobs: Sequence[tuple[Callable[[], None], int, int]], device: torch.device, rounds: int
-) -> list[float]:
+def milliseconds(jobs: Sequence[tuple[Callable[[], None], int, int]], device: torch.device, rounds: int) -> list[float]:
     """Best time per run and step of each (epoch, steps, runs), measured in turn."""
     best = [float("inf")] * len(jobs)
     for _ in range(rounds):
@@ -135,9 +131,7 @@ def report(device: torch.device, rounds: int, write: Callable[[str], object]) ->
     """Measure all cases and print a table."""
     torch.set_float32_matmul_precision("high")
     where = device_name(str(device)) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-    write(
-        f"PRODEN, batch {BATCH}, ms per run and step ({where}, torch {torch.__version__}, best of {rounds})\n"
-    )
+    write(f"PRODEN, batch {BATCH}, ms per run and step ({where}, torch {torch.__version__}, best of {rounds})\n")
     write(f"{'problem':30}{'runs':>5}{'stack':>9}{'one by one':>12}{'floor':>9}{'gain':>8}{'of floor':>10}\n")
     for case in CASES:
         for runs in WIDTHS:

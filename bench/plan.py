@@ -95,9 +95,7 @@ def stacks(cells: Iterable[Planned]) -> list[list[Planned]]:
     together: dict[tuple[Any, ...], list[Planned]] = defaultdict(list)
     for planned in cells:
         cell, method = planned.cell, planned.method
-        fixed = tuple(
-            (f.name, v) for f in fields(method) if not isinstance(v := getattr(method, f.name), float)
-        )
+        fixed = tuple((f.name, v) for f in fields(method) if not isinstance(v := getattr(method, f.name), float))
         together[(cell.dataset, cell.encoder, cell.method, fixed)].append(planned)
     return list(together.values())
 
@@ -117,9 +115,7 @@ def make_plan(grid: Grid, options: Options) -> Plan:
         identity = _identity(cell, method, facts[place] or {})
         name = identity_hash(identity)
         record = records.find(cell, name)
-        cells.append(
-            Planned(cell, method, identity, name, _state(cell, name, record, records, facts), record)
-        )
+        cells.append(Planned(cell, method, identity, name, _state(cell, name, record, records, facts), record))
     problems += records.problems
     problems += [f"plug-in left out: {reason}" for reason in METHODS.broken.values()]
     return Plan(grid.name, cells, problems, time.perf_counter() - started, _costs(cells))

@@ -94,9 +94,7 @@ class Problem:
 
     def to(self, device: torch.device) -> Problem:
         """The same problem on a device."""
-        return replace(
-            self, train=self.train.to(device), test=self.test.to(device), texts=self.texts.to(device)
-        )
+        return replace(self, train=self.train.to(device), test=self.test.to(device), texts=self.texts.to(device))
 
     @cached_property
     def labelled(self) -> Labelled:

@@ -114,6 +114,7 @@ def _train(
     # Rows of all runs in one long table, so that gathering and writing back are single calls.
     weights = targets.reshape(runs * images, classes).clone()
     candidates = studies.candidates.reshape(runs * images, classes)
+    nothing = torch.empty(0, device=device)
     offset = torch.arange(runs, device=device).unsqueeze(1) * images
     writes = type(method).refine is not Gradient.refine
     reads = type(method).reads
@@ -131,8 +132,8 @@ def _train(
             losses, new = step(
                 params,
                 studies.features.index_select(0, picked.reshape(-1)).view(shape),
-                weights.index_select(0, rows).view(shape) if "weights" in reads else None,
-                candidates.index_select(0, rows).view(shape) if "candidates" in reads else None,
+                weights.index_select(0, rows).view(shape) if "weights" in reads else nothing,
+                candidates.index_select(0, rows).view(shape) if "candidates" in reads else nothing,
                 done,
             )
             grads = torch.autograd.grad(losses.sum(), list(params.values()))
@@ -157,7 +158,7 @@ def _train(
     )
 
 
-Step = Callable[[State, Tensor, Tensor | None, Tensor | None, float], tuple[Tensor, Tensor]]
+Step = Callable[[State, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def lifted(method: Gradient, varying: Mapping[str, Tensor], module: nn.Module, studies: Studies) -> Step:
@@ -168,9 +169,9 @@ def lifted(method: Gradient, varying: Mapping[str, Tensor], module: nn.Module, s
     def one(
         state: State,
         features: Tensor,
-        weights: Tensor | None,
-        candidates: Tensor | None,
-        floats: Mapping[str, Tensor],
+        weights: Tensor,
+        candidates: Tensor,
+        floats: Mapping[str, Any],
         progress: Tensor,
     ) -> tuple[Tensor, Tensor]:
         own = replace(method, **floats) if floats else method
@@ -182,9 +183,9 @@ def lifted(method: Gradient, varying: Mapping[str, Tensor], module: nn.Module, s
         return loss, loss.new_zeros(0) if new is None else new
 
     def all_runs(
-        state: State, features: Tensor, weights: Tensor | None, candidates: Tensor | None, progress: float
+        state: State, features: Tensor, weights: Tensor, candidates: Tensor, progress: float
     ) -> tuple[Tensor, Tensor]:
-        axes = (0, 0, None if weights is None else 0, None if candidates is None else 0, 0, None)
+        axes = (0, 0, *(0 if rows.numel() else None for rows in (weights, candidates)), 0, None)
         now = torch.tensor(progress, device=features.device)
         out: tuple[Tensor, Tensor] = vmap(one, in_dims=axes)(state, features, weights, candidates, inner, now)
         return out
@@ -204,9 +205,7 @@ def initial_parameters(method: Gradient, studies: Studies) -> tuple[nn.Module, S
             drawn.append({name: p.detach().cpu() for name, p in module.named_parameters()})
     assert module is not None
     device = studies.features.device
-    stacked = {
-        name: torch.stack([one[name] for one in drawn]).to(device).requires_grad_() for name in drawn[0]
-    }
+    stacked = {name: torch.stack([one[name] for one in drawn]).to(device).requires_grad_() for name in drawn[0]}
     return module.to(device), stacked
 
 

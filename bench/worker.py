@@ -88,9 +88,7 @@ def run_stack(
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
                 if say is not None:
-                    say(
-                        f"out of memory with {len(piece)} cells of {first.row} at once; going on with half as many"
-                    )
+                    say(f"out of memory with {len(piece)} cells of {first.row} at once; going on with half as many")
                 waiting = [list(half) for half in cut(piece, -(-len(piece) // 2))] + waiting
                 continue
             records = _failures(piece, store, device, traceback.format_exc(), save=False)

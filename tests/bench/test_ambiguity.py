@@ -65,9 +65,7 @@ def test_rate_zero_leaves_the_truth_alone(name: str) -> None:
 
 def test_flip_adds_labels_at_its_rate() -> None:
     many = Labelled(np.arange(20_000) % 11, 11, np.eye(11), lambda: np.zeros((0, 0)))
-    assert draw_candidates("flip", many, 0.3, "many", 0).sum(1).mean() == pytest.approx(
-        1 + 0.3 * 10, abs=0.05
-    )
+    assert draw_candidates("flip", many, 0.3, "many", 0).sum(1).mean() == pytest.approx(1 + 0.3 * 10, abs=0.05)
 
 
 def test_flip_forced_leaves_no_singleton() -> None:

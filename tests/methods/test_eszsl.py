@@ -39,11 +39,7 @@ def test_weights_scores_and_accuracy_equal_the_public_code(case: int) -> None:
     scores = method.score(state, columns("X_test"), columns("S_test"))
     tolerance = {"atol": FIXTURE["tolerance"], "rtol": 1e-8}
     torch.testing.assert_close(state["weight"], torch.tensor(expected["W"], dtype=torch.float64), **tolerance)
-    torch.testing.assert_close(
-        scores, torch.tensor(expected["test_scores"], dtype=torch.float64), **tolerance
-    )
+    torch.testing.assert_close(scores, torch.tensor(expected["test_scores"], dtype=torch.float64), **tolerance)
     answers, truth = scores.argmax(1).numpy(), np.array(given["y_test"])
     assert answers.tolist() == expected["pred"]
-    assert class_accuracy(truth, answers, range(3)) == pytest.approx(
-        expected["per_class_mean_accuracy"], abs=1e-10
-    )
+    assert class_accuracy(truth, answers, range(3)) == pytest.approx(expected["per_class_mean_accuracy"], abs=1e-10)

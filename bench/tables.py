@@ -1,0 +1,259 @@
+"""What stands in a paper-style table: methods down, datasets, ambiguities and rates across.
+
+`arrange` decides what is compared with what, `pzsl_bench.render` how it is written; `table` is both.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pzsl_bench import render
+from pzsl_bench.errors import UserError, unknown
+from pzsl_bench.records import Status, metric_columns
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Format = Literal["text", "markdown", "latex", "csv"]
+Mark = Literal["best", "second", ""]
+
+BOUNDS = ("clip_zero_shot", "naive", "oracle")
+FAMILIES = ("bound", "clip", "zsl", "pll", "pzsl")
+NAMES = {
+    "T1": "class-averaged accuracy on unseen classes (T1)",
+    "U": "accuracy on unseen classes among all classes (U)",
+    "S": "accuracy on seen classes among all classes (S)",
+    "H": "harmonic mean of seen and unseen accuracy (H)",
+    "seen_acc": "accuracy on seen classes among seen classes",
+    "D": "disambiguation accuracy on the training candidates (D)",
+    "AUSUC": "area under the seen-unseen curve (AUSUC)",
+    "U_cal": "accuracy on unseen classes with calibrated stacking (U)",
+    "S_cal": "accuracy on seen classes with calibrated stacking (S)",
+    "H_cal": "harmonic mean of seen and unseen accuracy with calibrated stacking (H)",
+    "seconds": "seconds per run",
+    "mean_candidates": "mean size of the candidate sets",
+    "stack": "runs trained together",
+    "peak_mb": "peak memory in MB",
+    "gamma": "bias of calibrated stacking",
+}
+# Neither fractions nor anything that has a best.
+PLAIN = ("seconds", "mean_candidates", "stack", "peak_mb", "gamma")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One setting of the experiment."""
+
+    dataset: str
+    encoder: str
+    ambiguity: str
+    rate: float
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.encoder}/{self.ambiguity}-{self.rate:g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with its settings."""
+
+    method: str
+    """As commands name it."""
+    label: str
+    """As a paper writes it, with the settings that tell it from its neighbours."""
+    group: str
+    """"reference" for the bounds every table starts with, else the family."""
+    reveals_truth: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one method reached in one column; in percent if the metric is a fraction."""
+
+    mean: float
+    std: float | None
+    """With n - 1 in the denominator; None for one seed."""
+    n: int
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table before it is written."""
+
+    metric: str
+    rows: list[Row]
+    columns: list[Column]
+    entries: dict[tuple[Row, Column], Entry]
+    seeds: int
+    """How many every entry should have."""
+    percent: bool
+    failed: int
+    diverged: int
+
+    @property
+    def title(self) -> str:
+        """The metric in words."""
+        return NAMES.get(self.metric, self.metric)
+
+    @property
+    def incomplete(self) -> bool:
+        """Some entry rests on fewer seeds than it should."""
+        return any(entry.n < self.seeds for entry in self.entries.values())
+
+    @property
+    def encoders(self) -> bool:
+        """Whether columns need their encoder to be told apart."""
+        return len({(c.dataset, c.ambiguity, c.rate) for c in self.columns}) < len(self.columns)
+
+
+def table(frame: DataFrame, metric: str, *, fmt: Format = "text", seeds: int | None = None) -> str:
+    """The tidy frame of `records.frame` as a table of one metric.
+
+    `seeds` says how many every cell should have; left out, it is the number of different seeds in the frame.
+    Only records of one grid state belong in the frame: two results for one cell are refused.
+    """
+    if fmt not in render.FORMATS:
+        raise unknown("table format", fmt, render.FORMATS)
+    return render.FORMATS[fmt](arrange(frame, metric, seeds))
+
+
+def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
+    """Who stands where, with mean, std and marks."""
+    if metric not in metric_columns(frame):
+        raise unknown("metric", metric, metric_columns(frame))
+    if frame.empty:
+        raise UserError("there are no results to tabulate yet; first: pzsl-bench run")
+    records: list[dict[str, Any]] = frame.to_dict("records")
+    _refuse_unlike(records)
+    rows = _rows(records)
+    columns = _columns(records)
+    by_name = {row.method: row for row in rows}
+    percent = metric not in PLAIN
+    values: dict[tuple[Row, Column], list[float]] = {}
+    for record in records:
+        value = record[metric]
+        if record["status"] == Status.DONE and value is not None and math.isfinite(value):
+            place = by_name[record["method"]], _column(record)
+            values.setdefault(place, []).append(float(value) * (100 if percent else 1))
+    entries = {
+        place: Entry(statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else None, len(v))
+        for place, v in values.items()
+    }
+    if percent:
+        for column in columns:
+            _mark(entries, rows, column)
+    count = Counter(record["status"] for record in records)
+    return Layout(
+        metric=metric,
+        rows=rows,
+        columns=columns,
+        entries=entries,
+        seeds=seeds or len({record["seed"] for record in records}),
+        percent=percent,
+        failed=count[Status.FAILED],
+        diverged=count[Status.DIVERGED],
+    )
+
+
+def _column(record: dict[str, Any]) -> Column:
+    return Column(record["dataset"], record["encoder"], record["ambiguity"], float(record["rate"]))
+
+
+def _columns(records: Sequence[dict[str, Any]]) -> list[Column]:
+    """Datasets, encoders and ambiguities as they come, rates ascending."""
+    columns = list(dict.fromkeys(map(_column, records)))
+    order: dict[Any, int] = {}
+    for column in columns:
+        for depth in range(1, 4):
+            order.setdefault(_prefix(column, depth), len(order))
+    return sorted(columns, key=lambda c: (*(order[_prefix(c, depth)] for depth in range(1, 4)), c.rate))
+
+
+def _prefix(column: Column, depth: int) -> tuple[str, ...]:
+    return (column.dataset, column.encoder, column.ambiguity)[:depth]
+
+
+def _rows(records: Sequence[dict[str, Any]]) -> list[Row]:
+    """Bounds first, then families; inside a family as the records come."""
+    first = {record["method"]: record for record in reversed(records)}
+    names = list(dict.fromkeys(record["method"] for record in records))
+    labels = _labels({name: str(first[name]["title"]) for name in names})
+
+    def rank(name: str) -> tuple[int, int]:
+        plain, family = name.partition("(")[0], first[name]["family"]
+        if plain in BOUNDS:
+            return 0, BOUNDS.index(plain)
+        return 1, FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+
+    return [
+        Row(
+            method=name,
+            label=labels[name],
+            group="reference" if rank(name)[0] == 0 else str(first[name]["family"]),
+            reveals_truth=bool(first[name]["reveals_truth"]),
+        )
+        for name in sorted(names, key=rank)
+    ]
+
+
+def _labels(titles: dict[str, str]) -> dict[str, str]:
+    """Titles, with only those settings that tell methods of one title apart."""
+    labels: dict[str, str] = {}
+    for name, title in titles.items():
+        alike = [_settings(other) for other, its in titles.items() if its == title]
+        mine = _settings(name)
+        telling = [f"{k}={v}" for k, v in mine.items() if any(other.get(k) != v for other in alike)]
+        labels[name] = f"{title} ({', '.join(telling)})" if telling else title
+    twice = Counter(labels.values())
+    return {name: f"{label} [{name}]" if twice[label] > 1 else label for name, label in labels.items()}
+
+
+def _settings(name: str) -> dict[str, str]:
+    """eszsl(alpha=1,candidates_as=random) -> its settings as text."""
+    inside = name.partition("(")[2].removesuffix(")")
+    pairs = re.split(r",(?=\w+=)", inside) if inside else []
+    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _refuse_unlike(records: Sequence[dict[str, Any]]) -> None:
+    """Numbers may stand in one column only if they come from the same candidate sets."""
+    seen: set[tuple[str, Column, int]] = set()
+    sets: dict[tuple[Column, int], tuple[str, str]] = {}
+    for record in records:
+        column, seed, name = _column(record), int(record["seed"]), str(record["method"])
+        if (name, column, seed) in seen:
+            raise UserError(f"two results for one cell: {name} on {column} with seed {seed}; is one stale?")
+        seen.add((name, column, seed))
+        drawn = record["candidates_hash"]
+        if record["status"] != Status.DONE or not isinstance(drawn, str) or not drawn:
+            continue
+        first, its = sets.setdefault((column, seed), (name, drawn))
+        if its != drawn:
+            raise UserError(
+                f"{first} and {name} had different candidate sets on {column} with seed {seed}, "
+                "so they cannot stand in one column; run them again with: pzsl-bench run --fresh"
+            )
+
+
+def _mark(entries: dict[tuple[Row, Column], Entry], rows: Sequence[Row], column: Column) -> None:
+    """Mark best and second among methods that know no more than they may and have the most seeds.
+
+    What reads the same is marked the same: means are compared as they are printed.
+    """
+    able = [place for row in rows if not row.reveals_truth and (place := (row, column)) in entries]
+    most = max((entries[place].n for place in able), default=0)
+    able = [place for place in able if entries[place].n == most]
+    ranks = sorted({render.number(entries[place].mean) for place in able}, key=float, reverse=True)
+    names: tuple[Mark, ...] = ("best", "second")
+    for place in able:
+        rank = ranks.index(render.number(entries[place].mean))
+        if rank < 2:
+            old = entries[place]
+            entries[place] = Entry(old.mean, old.std, old.n, names[rank])

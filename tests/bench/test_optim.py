@@ -1,0 +1,62 @@
+"""Stacked optimisers: torch's own updates, for all runs at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pzsl_bench.contract import configure
+from pzsl_bench.optim import StackedOptimiser
+
+RUNS = 3
+
+
+def descend(optimiser: StackedOptimiser, steps: int = 5) -> None:
+    for step in range(steps):
+        grads = [torch.sin(p.detach() * (1 + torch.arange(RUNS).view(-1, 1))) for p in optimiser.params]
+        optimiser.step(grads, step / steps)
+
+
+def parameters() -> list[torch.Tensor]:
+    return [torch.linspace(-1, 1, 12).reshape(RUNS, 4).requires_grad_(), torch.ones(RUNS, 2).requires_grad_()]
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+def test_per_run_settings_that_are_equal_give_the_fused_update(kind: str, clip: float) -> None:
+    method = configure("proden", {"optimiser": kind, "lr": 0.1, "weight_decay": 0.01, "clip": clip})
+    fused, spread = parameters(), parameters()
+    descend(StackedOptimiser(method, fused, {}))
+    equal = {"lr": 0.1, "weight_decay": 0.01, "momentum": 0.9, "clip": clip}
+    descend(StackedOptimiser(method, spread, {name: torch.full((RUNS,), v) for name, v in equal.items()}))
+    for a, b in zip(fused, spread, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+def test_every_run_follows_its_own_learning_rate(kind: str) -> None:
+    rates = [0.01, 0.1, 0.2]
+    method = configure("proden", {"optimiser": kind, "lr": 0.01})
+    together = parameters()
+    descend(StackedOptimiser(method, together, {"lr": torch.tensor(rates)}))
+    for run, lr in enumerate(rates):
+        alone = parameters()
+        descend(StackedOptimiser(configure("proden", {"optimiser": kind, "lr": lr}), alone, {}))
+        torch.testing.assert_close(alone[0][run], together[0][run], atol=1e-6, rtol=1e-5)
+
+
+def test_clipping_is_by_the_norm_of_one_run() -> None:
+    method = configure("proden", {"optimiser": "sgd", "momentum": 0.0, "lr": 1.0, "clip": 1.0, "weight_decay": 0.0})
+    params = [torch.zeros(2, 4).requires_grad_()]
+    optimiser = StackedOptimiser(method, params, {})
+    optimiser.step([torch.stack([torch.full((4,), 50.0), torch.full((4,), 0.1)])], 0.0)
+    torch.testing.assert_close(params[0][0].norm().item(), 1.0, atol=1e-4, rtol=0)
+    torch.testing.assert_close(params[0][1], torch.full((4,), -0.1))
+
+
+def test_the_cosine_schedule_starts_full_and_ends_near_zero() -> None:
+    method = configure("proden", {"optimiser": "sgd", "momentum": 0.0, "lr": 1.0, "weight_decay": 0.0})
+    for progress, size in ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0)):
+        params = [torch.zeros(1, 1).requires_grad_()]
+        StackedOptimiser(method, params, {}).step([torch.ones(1, 1)], progress)
+        assert params[0].item() == pytest.approx(-size, abs=1e-6)
