@@ -61,7 +61,7 @@ def table(
     _note_gaps(found)
     from pzsl_bench.tables import table as lay_out
 
-    _hand_over(lay_out(frame(records), metric, fmt=fmt.value), out)
+    _hand_over(lay_out(frame(records), metric, fmt=fmt.value, seeds=len(checked.axes.seeds)), out)
 
 
 def export(

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from pzsl_bench.plan import Plan
     from pzsl_bench.records import Record
     from pzsl_bench.run import Options, Outcome
+    from pzsl_bench.tables import Format
 
 METRICS = ("H", "T1")
 """The tables written at the end of a run."""
-FILES = {"markdown": "md", "latex": "tex"}
+FILES: dict[Format, str] = {"markdown": "md", "latex": "tex"}
 
 
 def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) -> int:
@@ -42,7 +43,7 @@ def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) 
         outcome = execute(plan, options, listener)
     records = updated(plan, listener.records).records()
     if records:
-        tell(f"\n{write_tables(records, options.results, grid.name)}\n")
+        tell(f"\n{write_tables(grid, records, options.results)}\n")
     tell(summary(outcome))
     _where_to_look(options, view)
     if outcome.interrupted:
@@ -65,7 +66,7 @@ def _nothing_to_do(grid: Grid, plan: Plan, options: Options, states: dict[str, i
     missing = not all(path.exists() for path in table_paths(options.results, grid.name).values())
     if write_grid(grid, options.results) or missing:
         # An earlier run was killed, or ran another selection; pandas is imported in this case only.
-        write_tables(plan.records(), options.results, grid.name)
+        write_tables(grid, plan.records(), options.results)
     _where_to_look(options, view)
     return 0
 
@@ -77,21 +78,21 @@ def _where_to_look(options: Options, view: str) -> None:
         tell(f"runs: {elsewhere}" if elsewhere else "runs: mlflow ui, then http://127.0.0.1:5000")
 
 
-def table_paths(results: Path, grid: str) -> dict[tuple[str, str], Path]:
+def table_paths(results: Path, grid: str) -> dict[tuple[str, Format], Path]:
     """Where the tables of a grid lie, by metric and format."""
     folder = results / "tables"
     return {(m, f): folder / f"{grid}-{m}.{suffix}" for m in METRICS for f, suffix in FILES.items()}
 
 
-def write_tables(records: list[Record], results: Path, grid: str) -> str:
+def write_tables(grid: Grid, records: list[Record], results: Path) -> str:
     """Write the tables as Markdown and LaTeX; returns them as text for the terminal."""
     from pzsl_bench.records import frame
     from pzsl_bench.tables import table
 
-    tidy = frame(records)
-    for (metric, fmt), path in table_paths(results, grid).items():
-        write(path, table(tidy, metric, fmt=fmt))
-    return "\n\n".join(table(tidy, metric, fmt="text").rstrip() for metric in METRICS)
+    tidy, seeds = frame(records), len(grid.axes.seeds)
+    for (metric, fmt), path in table_paths(results, grid.name).items():
+        write(path, table(tidy, metric, fmt=fmt, seeds=seeds))
+    return "\n\n".join(table(tidy, metric, seeds=seeds).rstrip() for metric in METRICS)
 
 
 def write_grid(grid: Grid, results: Path) -> bool:

@@ -44,7 +44,8 @@ def text(layout: Layout) -> str:
         disable_numparse=True,
         colalign=["left", *["right"] * len(heads)],
     )
-    return f"{_caption(layout, '*best*, _second_')}\n\n{body}\n{_below(layout)}\n"
+    notes = _notes(layout)
+    return "\n".join([_caption(layout, "*best*, _second_"), "", body, *(["", *notes] if notes else []), ""])
 
 
 def markdown(layout: Layout) -> str:
@@ -60,23 +61,23 @@ def markdown(layout: Layout) -> str:
         disable_numparse=True,
         colalign=["left", *["right"] * len(heads)],
     )
-    return f"{_caption(layout, '**best**, <u>second</u>')}\n\n{body}\n{_below(layout)}\n"
+    return "\n\n".join([_caption(layout, "**best**, <u>second</u>"), body, *_notes(layout)]) + "\n"
 
 
 def latex(layout: Layout) -> str:
     r"""For a paper; needs \usepackage{booktabs}."""
     width = len(layout.columns)
+    ranks = r"\textbf{Best} and \underline{second best} per column."
+    notes = [_tex(note) for note in _notes(layout)]
+    caption = " ".join([_tex(_caption(layout, "")), *([ranks] if layout.percent else []), *notes])
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}[t]",
         r"\centering",
-        rf"\caption{{{_tex(_caption(layout, ''))} "
-        rf"\textbf{{Best}} and \underline{{second best}} per column.{_tex(_below(layout, ' '))}}}"
-        if layout.percent
-        else rf"\caption{{{_tex(_caption(layout, ''))}{_tex(_below(layout, ' '))}}}",
+        rf"\caption{{{caption}}}",
         rf"\label{{tab:{''.join(c if c.isalnum() and c.isascii() else '-' for c in layout.metric)}}}",
         r"\small",
-        r"\setlength{\tabcolsep}{4pt}",
+        r"\setlength{\tabcolsep}{3pt}",
         rf"\begin{{tabular}}{{@{{}}l{'c' * width}@{{}}}}",
         r"\toprule",
         *_tex_heads(layout),
@@ -121,8 +122,8 @@ def _caption(layout: Layout, marks: str) -> str:
     return f"{layout.title[0].upper()}{layout.title[1:]}{unit}; {seeds}{marks}."
 
 
-def _below(layout: Layout, joint: str = "\n") -> str:
-    """What the reader must know beside the numbers, each note after a joint."""
+def _notes(layout: Layout) -> list[str]:
+    """What the reader must know beside the numbers."""
     notes = []
     if any(row.reveals_truth for row in layout.rows):
         notes.append(f"{DAGGER} trained on true labels; not ranked.")
@@ -132,7 +133,7 @@ def _below(layout: Layout, joint: str = "\n") -> str:
     if bad:
         one = layout.failed + layout.diverged == 1
         notes.append(f"{' and '.join(bad)} {'cell is' if one else 'cells are'} left out.")
-    return "".join(joint + note for note in notes)
+    return notes
 
 
 def _levels(layout: Layout, column: Column) -> list[str]:
@@ -185,10 +186,10 @@ def _greek(letter: str) -> str | None:
 def _tex_cell(layout: Layout, entry: Entry | None) -> str:
     if entry is None:
         return "--"
-    spread = "" if entry.std is None else rf"$\pm${number(entry.std)}"
-    mean = f"{number(entry.mean)}{spread}".replace("-", "$-$")
+    mean = number(entry.mean)
     marks = {"best": rf"\textbf{{{mean}}}", "second": rf"\underline{{{mean}}}", "": mean}
-    return marks[entry.mark] + _part(layout, entry)
+    spread = "" if entry.std is None else rf"{{\scriptsize$\pm${number(entry.std)}}}"
+    return marks[entry.mark] + spread + _part(layout, entry)
 
 
 def _tex_heads(layout: Layout) -> list[str]:

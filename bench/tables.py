@@ -130,7 +130,7 @@ def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
         raise unknown("metric", metric, metric_columns(frame))
     if frame.empty:
         raise UserError("there are no results to tabulate yet; first: pzsl-bench run")
-    records: list[dict[str, Any]] = frame.to_dict("records")
+    records = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
     _refuse_unlike(records)
     rows = _rows(records)
     columns = _columns(records)

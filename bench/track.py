@@ -115,9 +115,9 @@ class Mirror:
 
     def _close(self, cells: Sequence[Run], records: Sequence[Record]) -> int:
         """Tell on the parent what became of the grid."""
-        count = {status: sum(record.status is status for record in records) for status in Status}
-        metrics = [("cells", len(records), 0), *((status.value, n, 0) for status, n in count.items())]
-        metrics.append(("seconds", sum(record.seconds for record in records), 0))
+        metrics = [("cells", float(len(records)), 0), ("seconds", math.fsum(r.seconds for r in records), 0)]
+        for status in Status:
+            metrics.append((status.value, float(sum(r.status is status for r in records)), 0))
         parent = Run(
             key=f"grid:{self.grid}",
             name=self.grid,

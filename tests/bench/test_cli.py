@@ -250,6 +250,18 @@ def test_a_failing_cell_is_told_at_once_and_ends_in_exit_code_1(folder: Path, mo
     assert "4 cells to compute" in mended.stdout
 
 
+def test_a_run_in_which_everything_fails_still_ends_with_a_table_and_exit_code_1(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pzsl_bench.contract import METHODS
+
+    monkeypatch.setattr(METHODS.get("naive"), "loss", lambda *_: 1 / 0)
+    result = run_tiny("--set", "methods=[naive]")
+    assert result.exit_code == 1, result.stderr
+    assert result.stdout.count("ZeroDivisionError: division by zero") == 4
+    assert "Naive" in (folder / "results/tables/tiny-H.md").read_text("utf-8")
+
+
 def test_missing_data_blocks_its_cells_and_no_others(folder: Path) -> None:
     result = run_tiny("--set", "datasets=[toy, 'toy:gone']")
     assert result.exit_code == 1
@@ -292,6 +304,7 @@ def test_table_tells_what_it_lacks(folder: Path) -> None:
     result = call("table", "--grid", "tiny.yaml")
     assert result.exit_code == 0
     assert "4 of 8 cells have no result yet" in result.stderr
+    assert "(1/2)" in result.stdout
 
 
 def test_export_prints_one_tidy_row_per_record(folder: Path) -> None:
