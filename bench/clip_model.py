@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pzsl_bench import torchvision_shim
 from pzsl_bench.errors import MissingDataError, UserError
-from pzsl_bench.prompts import unit_rows
+from pzsl_bench.prompts import unit, unit_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,14 +73,22 @@ class LoadedEncoder:
         """(n, d) unit rows."""
         return self.embed([self.prepare(image) for image in images])
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, a) unit rows."""
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """(n, a) unit rows, computed in double precision.
+
+        Candidate sets may go by the similarity of names, and must not depend on the last bits of a machine's
+        single precision; names are few, so the price is small.
+        """
         rows = []
-        with torch.inference_mode():
-            for i in range(0, len(texts), BATCH):
-                tokens = self.tokenizer(list(texts[i : i + BATCH])).to(self.device)
-                rows.append(self.model.encode_text(tokens).float().cpu().numpy())
-        return unit_rows(np.concatenate(rows))
+        self.model.double()
+        try:
+            with torch.inference_mode():
+                for i in range(0, len(texts), BATCH):
+                    tokens = self.tokenizer(list(texts[i : i + BATCH])).to(self.device)
+                    rows.append(self.model.encode_text(tokens).cpu().numpy())
+        finally:
+            self.model.float()
+        return unit(np.concatenate(rows))
 
     def _forward(self, pixels: Tensor) -> NDArray[np.float32]:
         rows: NDArray[np.float32] = self.model.encode_image(pixels.to(self.device)).float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""How fast the stacks are: PRODEN as a stack, one run at a time, and the floor, from one process.
+"""How fast the harness is: stacks against single runs and against the floor, and its own share of a grid's time.
 
 The floor of a problem is what no trainer can beat with these shapes: the head's matrix products as bare `torch.bmm`,
 forward and backward, and one fused optimiser step on its parameters. Times are the best of several repetitions that
@@ -8,10 +8,13 @@ are taken in turn, because machines are shared and noisy; ratios within one run 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -51,6 +54,7 @@ CASES = (
     Case("CUB size, cosine adapter 500", *CUB, "cosine", 500, ((512, 500), (500, 512)), ((512, 150),)),
 )
 BATCH = 64
+EPOCHS = 2
 WIDTHS = (15, 25)
 
 
@@ -76,12 +80,14 @@ def make_studies(case: Case, runs: int, device: torch.device) -> Studies:
 
 
 def training(case: Case, runs: int, device: torch.device) -> tuple[Callable[[], None], int]:
-    """One epoch of PRODEN for a stack of runs, through the harness's own trainer, and its number of steps."""
-    method = configure("proden", {"head": case.head, "hidden": case.hidden, "batch": BATCH, "epochs": 1, "lr": 1e-3})
+    """A short training of PRODEN for a stack of runs, through the harness's own trainer, and its number of steps."""
+    method = configure(
+        "proden", {"head": case.head, "hidden": case.hidden, "batch": BATCH, "epochs": EPOCHS, "lr": 1e-3}
+    )
     assert isinstance(method, Gradient)
     studies = make_studies(case, runs, device)
     studies.uniform  # noqa: B018  (candidate sets are made once per cell, not per step)
-    return lambda: void(fit([method] * runs, studies)), -(-case.images // BATCH)
+    return lambda: void(fit([method] * runs, studies)), EPOCHS * -(-case.images // BATCH)
 
 
 def floor(case: Case, runs: int, device: torch.device) -> tuple[Callable[[], None], int]:
@@ -146,13 +152,40 @@ def report(device: torch.device, rounds: int, write: Callable[[str], object]) ->
             )
 
 
+class Silent:
+    """Hears a run and says nothing."""
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def report_share(device: str, write: Callable[[str], object]) -> None:
+    """Run the grid `quick` from nothing in this process and print where its wall time went."""
+    from pzsl_bench.grid import load_grid
+    from pzsl_bench.plan import make_plan
+    from pzsl_bench.run import Options, execute
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place / 'mlflow.db'}"
+        options = Options(results=place / "results", cache=place / "cache", device=device)
+        started = time.perf_counter()
+        outcome = execute(make_plan(load_grid("quick", []), options), options, Silent())
+        wall = time.perf_counter() - started
+    work = sum(outcome.share.get(phase, 0.0) for phase in ("imports", "encoding", "training"))
+    parts = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in outcome.share.items())
+    write(f"grid quick, {outcome.done} cells: {wall:.1f} s ({parts})\n")
+    write(f"the harness's own share (all but imports, encoding and training): {1 - work / wall:.1%}\n")
+
+
 def main() -> None:
-    """Command line: python -m pzsl_bench.perf [--device auto] [--rounds 5]."""
+    """Command line: python -m pzsl_bench.perf [--device auto] [--rounds 3]."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     report(pick_device(arguments.device), arguments.rounds, sys.stdout.write)
+    report_share(arguments.device, sys.stdout.write)
 
 
 if __name__ == "__main__":

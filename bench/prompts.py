@@ -23,21 +23,22 @@ def fill(names: Sequence[str], templates: Sequence[str]) -> list[str]:
 
 
 def unit_rows(rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows scaled to unit length; a row without direction becomes NaN."""
-    return _unit(rows).astype(np.float32)
+    """`unit` rounded to single precision."""
+    return unit(rows).astype(np.float32)
 
 
 def class_texts(
     encode: Callable[[list[str]], NDArray[np.floating]], names: Sequence[str], templates: Sequence[str]
 ) -> NDArray[np.float32]:
     """(C, a) unit rows: the normalised mean of each class's normalised prompt embeddings (CLIP's ensemble)."""
-    rows = _unit(encode(fill(names, templates)))
+    rows = unit(encode(fill(names, templates)))
     return unit_rows(rows.reshape(len(names), len(templates), -1).mean(axis=1))
 
 
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+def unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows scaled to unit length in double precision; a row without direction becomes NaN."""
     wide = rows.astype(np.float64)
     length = np.linalg.norm(wide, axis=-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        unit: NDArray[np.float64] = np.where(np.isfinite(length) & (length > 0), wide / length, np.nan)
-    return unit
+        scaled: NDArray[np.float64] = np.where(np.isfinite(length) & (length > 0), wide / length, np.nan)
+    return scaled

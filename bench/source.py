@@ -95,9 +95,7 @@ class Dataset:
         allowed = cls.info.variants
         for variant in variants:
             if not allowed:
-                raise UserError(
-                    f"dataset '{cls.info.name}' has no variants, but '{spec}' asks for '{variant}'"
-                )
+                raise UserError(f"dataset '{cls.info.name}' has no variants, but '{spec}' asks for '{variant}'")
             if variant not in allowed:
                 raise unknown(f"variant of dataset '{cls.info.name}'", variant, allowed)
 
@@ -120,9 +118,7 @@ def dataset(
     """Register a dataset class under a name, with its facts."""
 
     def keep(cls: D) -> D:
-        cls.info = DatasetInfo(
-            name, title, version, citation, licence, obtain, tuple(variants), tuple(deviations)
-        )
+        cls.info = DatasetInfo(name, title, version, citation, licence, obtain, tuple(variants), tuple(deviations))
         DATASETS.add(name, cls)
         return cls
 

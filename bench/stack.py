@@ -119,8 +119,9 @@ def _train(
     writes = type(method).refine is not Gradient.refine
     reads = type(method).reads
     batches = -(-images // method.batch)
-    bad = torch.zeros(runs, dtype=torch.bool, device=device)
-    curve = torch.zeros(method.epochs, runs, device=device)
+    steps = method.epochs * batches
+    clock = torch.arange(steps, device=device) / steps
+    history = torch.empty(steps, runs, device=device)
 
     for epoch in range(method.epochs):
         order = batch_orders(studies.keys, epoch, images, device)
@@ -128,22 +129,20 @@ def _train(
             picked = order[:, number * method.batch : (number + 1) * method.batch]
             rows = (picked + offset).reshape(-1)
             shape = (runs, picked.shape[1], -1)
-            done = (epoch * batches + number) / (method.epochs * batches)
+            now = epoch * batches + number
             losses, new = step(
                 params,
                 studies.features.index_select(0, picked.reshape(-1)).view(shape),
                 weights.index_select(0, rows).view(shape) if "weights" in reads else nothing,
                 candidates.index_select(0, rows).view(shape) if "candidates" in reads else nothing,
-                done,
+                clock[now],
             )
             grads = torch.autograd.grad(losses.sum(), list(params.values()))
-            optimiser.step(grads, done)
+            optimiser.step(grads, now / steps)
             with torch.no_grad():
                 if writes:
                     weights.index_copy_(0, rows, new.reshape(-1, classes))
-                losses = losses.detach()
-                bad |= ~losses.isfinite()
-                curve[epoch] += losses * (picked.shape[1] / images)
+                history[now] = losses
         if progress is not None:
             progress(epoch + 1, method.epochs)
     return Fitted(
@@ -153,12 +152,20 @@ def _train(
         varying,
         module,
         weights.view(runs, images, classes) if writes else None,
-        {"loss": curve.T},
-        ~bad,
+        {"loss": epoch_means(history, method.epochs, method.batch, images)},
+        history.isfinite().all(0),
     )
 
 
-Step = Callable[[State, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+def epoch_means(history: Tensor, epochs: int, batch: int, images: int) -> Tensor:
+    """(steps, R) mean losses of mini-batches -> (R, epochs) mean losses of images; the last batch may be smaller."""
+    batches = len(history) // epochs
+    share = torch.full((batches,), batch / images, device=history.device)
+    share[-1] = 1 - (batches - 1) * batch / images
+    return torch.einsum("ebr,b->re", history.view(epochs, batches, -1), share)
+
+
+Step = Callable[[State, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def lifted(method: Gradient, varying: Mapping[str, Tensor], module: nn.Module, studies: Studies) -> Step:
@@ -183,11 +190,10 @@ def lifted(method: Gradient, varying: Mapping[str, Tensor], module: nn.Module, s
         return loss, loss.new_zeros(0) if new is None else new
 
     def all_runs(
-        state: State, features: Tensor, weights: Tensor, candidates: Tensor, progress: float
+        state: State, features: Tensor, weights: Tensor, candidates: Tensor, progress: Tensor
     ) -> tuple[Tensor, Tensor]:
         axes = (0, 0, *(0 if rows.numel() else None for rows in (weights, candidates)), 0, None)
-        now = torch.tensor(progress, device=features.device)
-        out: tuple[Tensor, Tensor] = vmap(one, in_dims=axes)(state, features, weights, candidates, inner, now)
+        out: tuple[Tensor, Tensor] = vmap(one, in_dims=axes)(state, features, weights, candidates, inner, progress)
         return out
 
     return all_runs

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from pzsl_bench import ambiguity
 from pzsl_bench.ambiguity import AMBIGUITIES, Labelled, draw_candidates, instance_probability, join, mask_hash
+from pzsl_bench.encode import find_encoder
 from pzsl_bench.errors import UserError
+from pzsl_bench.prompts import class_texts
+from pzsl_bench.source import find_dataset
 from pzsl_bench.toy import toy_problem
 
 FIXTURE = json.loads((Path(__file__).parents[1] / "parity" / "candidate_generation.json").read_text())
@@ -100,6 +103,16 @@ def test_candidate_sets_never_change() -> None:
 
 
 FROZEN = {"flip": "a8c4851768166269", "flip_forced": "61a193b7ffd7587e", "pair": "1c7172e8ca9b3b0f"}
+
+
+def test_semantic_candidate_sets_of_the_embedded_benchmark_never_change() -> None:
+    source = find_dataset("shapes").open()
+    order = list(source.seen)
+    texts = class_texts(find_encoder("embedded").load("cpu").encode_texts, source.class_names, source.templates)[order]
+    rows = np.flatnonzero(~source.is_test & np.isin(source.labels, order))
+    truth = np.array([order.index(k) for k in source.labels[rows]])
+    labelled = Labelled(truth, len(order), texts.astype(float), lambda: np.zeros((0, 0)))
+    assert mask_hash(draw_candidates("semantic", labelled, 0.5, "shapes", 0)) == "7a8e10c94fcf7540"
 
 
 def test_a_rate_outside_zero_and_one_is_refused() -> None:

@@ -163,7 +163,9 @@ def test_logit_gaps_of_hundreds_give_no_nan() -> None:
     module = Given()
     weights = torch.tensor([[[0.0, 0.5, 0.5, 0, 0, 0, 0, 0]]])
     step = lifted(method, {}, module, studies)
-    loss, new = step({"logits": module.logits.unsqueeze(0)}, studies.features[None, :1], weights, torch.empty(0), 0.0)
+    loss, new = step(
+        {"logits": module.logits.unsqueeze(0)}, studies.features[None, :1], weights, torch.empty(0), torch.zeros(())
+    )
     assert torch.isfinite(loss).all()
     torch.testing.assert_close(new[0, 0, :4], torch.tensor([0.0, 1.0, 0.0, 0.0]))
 

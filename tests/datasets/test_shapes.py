@@ -12,7 +12,9 @@ from pzsl_bench.datasets.shapes import ENCODER, PER_CLASS, ShapeImages, splits
 from pzsl_bench.datasets.shapes.draw import BENCH, PRE, draw
 from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS, OPENINGS, class_name
 from pzsl_bench.datasets.shapes.splits import describe
+from pzsl_bench.encode import find_encoder
 from pzsl_bench.errors import UserError
+from pzsl_bench.prompts import class_texts
 from pzsl_bench.source import Source, find_dataset
 
 SPECS = ["shapes", "shapes:split1", "shapes:split2"]
@@ -159,3 +161,21 @@ def test_images_are_the_published_ones_but_for_rounding():
 def test_the_encoder_folder_holds_what_open_clip_reads():
     names = {"open_clip_config.json", "open_clip_model.safetensors", "bpe.txt.gz"}
     assert names <= {file.name for file in ENCODER.iterdir()}
+
+
+def test_similarities_of_names_rank_alike_on_any_machine():
+    """The ambiguity `semantic` goes by these ranks; double precision (1e-16) must not swap two of them."""
+    encode_texts = find_encoder("embedded").load("cpu").encode_texts
+    for spec in [*SPECS, "shapes:odd", "shapes:odd:split1", "shapes:odd:split2"]:
+        source = find_dataset(spec).open()
+        names = [source.class_names[k] for k in source.seen]
+        texts = class_texts(encode_texts, names, source.templates).astype(float)
+        ranked = np.sort(texts @ texts.T, axis=1)
+        assert np.diff(ranked[:, :-1], axis=1).min() > 1e-10, spec
+
+
+def test_texts_do_not_depend_on_batches_or_threads():
+    encode_texts = find_encoder("embedded").load("cpu").encode_texts
+    names = find_dataset("shapes").open().class_names
+    one_by_one = np.concatenate([class_texts(encode_texts, [name], ["a {}"]) for name in names])
+    np.testing.assert_array_equal(one_by_one, class_texts(encode_texts, names, ["a {}"]))

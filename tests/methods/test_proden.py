@@ -41,7 +41,7 @@ def test_loss_gradient_and_confidences_equal_the_original_release() -> None:
         module = Given(torch.tensor(given["logits"][step], dtype=torch.float64))
         state = {"logits": module.logits.detach()[None].requires_grad_()}
         run = lifted(method, {}, module, studies)
-        loss, new = run(state, features[rows][None], confidence[rows][None], torch.empty(0), 0.0)
+        loss, new = run(state, features[rows][None], confidence[rows][None], torch.empty(0), torch.zeros(()))
         (gradient,) = torch.autograd.grad(loss.sum(), [state["logits"]])
         confidence[rows] = new[0]
         for got, want in (
