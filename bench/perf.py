@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pzsl_bench import chance
 from pzsl_bench.contract import Gradient, configure
-from pzsl_bench.environment import device_name
+from pzsl_bench.environment import allow_tf32, device_name
 from pzsl_bench.memory import pick_device
 from pzsl_bench.problem import Studies
 from pzsl_bench.stack import fit
@@ -135,7 +135,7 @@ def _wait(device: torch.device) -> None:
 
 def report(device: torch.device, rounds: int, write: Callable[[str], object]) -> None:
     """Measure all cases and print a table."""
-    torch.set_float32_matmul_precision("high")
+    allow_tf32(device)
     where = device_name(str(device)) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     write(f"PRODEN, batch {BATCH}, ms per run and step ({where}, torch {torch.__version__}, best of {rounds})\n")
     write(f"{'problem':30}{'runs':>5}{'stack':>9}{'one by one':>12}{'floor':>9}{'gain':>8}{'of floor':>10}\n")

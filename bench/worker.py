@@ -19,7 +19,7 @@ from pzsl_bench.ambiguity import Mask, draw_candidates, mask_hash
 from pzsl_bench.cell import Cell
 from pzsl_bench.contract import Method
 from pzsl_bench.encode import cache_root, encode, find_encoder
-from pzsl_bench.environment import environment
+from pzsl_bench.environment import allow_tf32, environment
 from pzsl_bench.judge import best_biases, judge
 from pzsl_bench.plan import Planned, cell_key, draw_key
 from pzsl_bench.problem import Problem, build_problem
@@ -65,7 +65,7 @@ def run_stack(
 ) -> Iterator[tuple[list[Record], Spent]]:
     """Train and judge the cells together, in pieces that fit into memory; records are on disk when they are yielded."""
     device = memory.pick_device(options.device)
-    torch.set_float32_matmul_precision("high")
+    allow_tf32(device)
     store = Records(options.results / "records")
     waiting = [list(cells)]
     first, spent = cells[0].cell, Spent()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -394,7 +395,11 @@ def test_a_real_ctrl_c_ends_with_130_and_loses_no_record(folder: Path) -> None:
     grid = GRID.replace("[toy]", "[synthetic]").replace("epochs: 2", "epochs: 3000").replace("seeds: 2", "seeds: 1")
     (folder / "long.yaml").write_text(grid)
     words = ["run", "--grid", "long.yaml", "--no-mlflow", "--device", "cpu"]
-    with subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        [*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed
+    ) as run:
         deadline = time.monotonic() + 120
         while len(records(folder)) < 2 and time.monotonic() < deadline and run.poll() is None:
             time.sleep(0.2)

@@ -285,23 +285,6 @@ def test_a_run_that_is_killed_loses_no_finished_record(tmp_path: Path) -> None:
     assert all(after[p] == kept for p, kept in before.items())
 
 
-@pytest.mark.slow
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
-    grid = grid_file(tmp_path, "[clip_zero_shot, {proden: {epochs: 20000}}]")
-    words = command("run", "--grid", str(grid), "--device", "cpu")
-    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    records = tmp_path / "results" / "records"
-    deadline = time.monotonic() + 120
-    while len(list(records.rglob("*.json"))) < 4 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "To go on" in complaint
-    assert "Traceback" not in complaint
-    assert len(list(records.rglob("*.json"))) == 4
-
-
 def test_problems_of_data_block_their_cells_and_not_the_plan(tmp_path: Path) -> None:
     grid = grid_file(tmp_path, more="encoders: [default, 'ViT-B-32:/nowhere/weights.pt']\n")
     plan = make_plan(load_grid(str(grid), []), options_in(tmp_path))
