@@ -223,6 +223,10 @@ def configure(name: str, settings: Mapping[str, Any]) -> Method:
     return cls(**values)
 
 
+KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+"""Types of hyper-parameters in the user's words."""
+
+
 def _checked(where: str, value: Any, default: Any, rules: Mapping[str, Any]) -> Any:
     """The value in the type of the default, or an error that says what would be right."""
     kind = type(default)
@@ -233,7 +237,7 @@ def _checked(where: str, value: Any, default: Any, rules: Mapping[str, Any]) -> 
         with suppress(ValueError):
             value = float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise UserError(f"{where}: {value!r} is not a {kind.__name__} (default {default!r})")
+        raise UserError(f"{where}: {value!r} is not {KINDS[kind]} (default {default!r})")
     if kind is float and not math.isfinite(value):
         raise UserError(f"{where}: {value!r} is not a finite number")
     choices = rules.get("choices")

@@ -52,9 +52,10 @@ def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) 
     bad = outcome.failed + outcome.diverged
     if bad:
         complain(f"{bad} cells failed; their records under {options.results / 'records'} say why")
-    if states.get("blocked"):
-        complain(f"{states['blocked']} cells are blocked: their data or weights are not here (pzsl-bench doctor)")
-    return 1 if bad or states.get("blocked") else 0
+    blocked = states.get("blocked", 0) + outcome.blocked
+    if blocked:
+        complain(f"{blocked} cells are blocked: their data or weights are not here (pzsl-bench doctor)")
+    return 1 if bad or blocked else 0
 
 
 def _nothing_to_do(grid: Grid, plan: Plan, options: Options, states: dict[str, int], view: str) -> int:

@@ -23,4 +23,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
         hint = f"did you mean '{best}'?"
     else:
         hint = "known: " + (", ".join(names) if names else "none")
-    return UserError(f"unknown {kind} '{name}'; {hint}")
+    return UserError(f"unknown {kind}{':' if kind.endswith(chr(39)) else ''} '{name}'; {hint}")

@@ -128,7 +128,9 @@ def _text(name_or_path: str) -> str:
     except FileNotFoundError:
         if path.suffix in SUFFIXES or len(path.parts) > 1:
             near = str(unknown("grid", path.stem, names)).partition("; ")[2]
-            raise UserError(f"there is no grid file {name_or_path}; of the shipped grids: {near}") from None
+            raise UserError(
+                f"there is no grid file {name_or_path}; shipped grids: {near.removeprefix('known: ')}"
+            ) from None
         raise unknown("grid", name_or_path, names) from None
     except UnicodeDecodeError:
         raise UserError(f"{name_or_path} is not a text file (UTF-8)") from None

@@ -48,6 +48,8 @@ class Outcome:
     seconds: float
     share: dict[str, float]
     """Wall seconds by phase, as the driver and its workers measured them."""
+    blocked: int = 0
+    """Cells whose data or weights turned out not to be here."""
     interrupted: bool = False
 
 
@@ -77,19 +79,20 @@ def execute(plan: Plan, options: Options, listener: Listener) -> Outcome:
     """Compute what is to do; every record is on disk before the listener hears of it."""
     started = time.perf_counter()
     todo = plan.todo(options.retry_failed, options.fresh)
-    work = stacks(todo)
+    blocked: set[Place] = set()
     spent = Spent()
     spent.add({"planning": plan.spent})
     count: Counter[Status] = Counter()
     interrupted = False
-    listener.started(len(todo), len(work))
+    listener.started(len(todo), len(stacks(todo)))
     mirror = MirrorThread(plan, options, listener) if options.mlflow and todo else None
     try:
         with spent.on("imports"):
             pass
         with spent.on("encoding"):
-            _encode(todo, options, listener)
-        for records, phases in _results(work, options, listener):
+            blocked = _encode(todo, options, listener)
+        work = [p for p in todo if _place(p) not in blocked]
+        for records, phases in _results(stacks(work), options, listener):
             spent.add(phases.seconds)
             for record in records:
                 count[record.status] += 1
@@ -110,29 +113,47 @@ def execute(plan: Plan, options: Options, listener: Listener) -> Outcome:
         diverged=count[Status.DIVERGED],
         seconds=time.perf_counter() - started,
         share=dict(spent.seconds),
+        blocked=sum(_place(p) in blocked for p in todo),
         interrupted=interrupted,
     )
 
 
-def _encode(todo: Iterable[Planned], options: Options, listener: Listener) -> None:
-    """Every (dataset, encoder) once, before the workers ask for it."""
+Place = tuple[str, str]
+"""A dataset and an encoder."""
+
+
+def _place(planned: Planned) -> Place:
+    return planned.cell.dataset, planned.cell.encoder
+
+
+def _encode(todo: Iterable[Planned], options: Options, listener: Listener) -> set[Place]:
+    """Every (dataset, encoder) once, before the workers ask for it; returns those that are not to be had here."""
     from pzsl_bench.encode import cache_root, encode, find_encoder
     from pzsl_bench.memory import pick_device
     from pzsl_bench.source import find_dataset
 
-    cache = cache_root(options.cache)
-    for dataset, encoder in sorted({(p.cell.dataset, p.cell.encoder) for p in todo}):
-        made = encode(
-            find_dataset(dataset, options.data).open(),
-            dataset,
-            find_encoder(encoder, cache=cache),
-            cache=cache,
-            device=str(pick_device(options.device)),
-            download=options.download,
-            progress=listener.encoding,
-        )
+    cache, device = cache_root(options.cache), str(pick_device(options.device))
+    places, blocked = sorted({_place(p) for p in todo}), set[Place]()
+    for dataset, encoder in places:
+        try:
+            made = encode(
+                find_dataset(dataset, options.data).open(),
+                dataset,
+                find_encoder(encoder, cache=cache),
+                cache=cache,
+                device=device,
+                download=options.download,
+                progress=listener.encoding,
+            )
+        except UserError as error:
+            blocked.add((dataset, encoder))
+            if len(blocked) == len(places):
+                raise
+            listener.note(f"{dataset} with {encoder} left out: {error}")
+            continue
         if made.unreadable:
             listener.note(f"{dataset}: {len(made.unreadable)} unreadable image(s) left out")
+    return blocked
 
 
 def _results(work: list[list[Planned]], options: Options, listener: Listener) -> Iterator[tuple[list[Record], Spent]]:

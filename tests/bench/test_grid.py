@@ -167,8 +167,8 @@ def test_a_mistake_on_the_command_line_is_told_as_one(tmp_path: Path) -> None:
     [
         ({"rate": [0.1]}, "unknown key 'rate'; did you mean 'rates'?"),
         ({"methods": ["prodne"]}, "methods: unknown method 'prodne'; did you mean 'proden'?"),
-        ({"methods": [{"proden": {"lrate": 1}}]}, "unknown setting of method 'proden' 'lrate'"),
-        ({"methods": [{"proden": {"lr": "fast"}}]}, "proden.lr: 'fast' is not a float"),
+        ({"methods": [{"proden": {"lrate": 1}}]}, "unknown setting of method 'proden': 'lrate'"),
+        ({"methods": [{"proden": {"lr": "fast"}}]}, "proden.lr: 'fast' is not a number"),
         ({"methods": [{"proden": {"lr": []}}]}, "proden.lr: is empty"),
         ({"methods": [{"proden": 3}]}, "'proden' needs 'setting: value' pairs"),
         ({"methods": [7]}, "7 is not the name of a method"),

@@ -285,12 +285,13 @@ def test_a_run_that_is_killed_loses_no_finished_record(tmp_path: Path) -> None:
     assert all(after[p] == kept for p, kept in before.items())
 
 
-def test_problems_of_data_block_their_cells_and_not_the_plan(tmp_path: Path) -> None:
-    grid = grid_file(tmp_path, more="encoders: [default, 'ViT-B-32:/nowhere/weights.pt']\n")
+def test_weights_that_are_not_here_block_their_cells_and_not_the_plan(tmp_path: Path) -> None:
+    grid = grid_file(tmp_path, more="encoders: [none, 'ViT-B-32:/nowhere/weights.pt']\n")
     plan = make_plan(load_grid(str(grid), []), options_in(tmp_path))
     states = {p.cell.encoder: p.state for p in plan.cells}
-    assert states["none"] is State.MISSING
-    assert any("/nowhere/weights.pt" in problem for problem in plan.problems) or "blocked" in states.values()
+    assert states == {"none": State.MISSING, "ViT-B-32:/nowhere/weights.pt": State.BLOCKED}
+    assert any("/nowhere/weights.pt" in problem for problem in plan.problems)
+    assert len(plan.todo()) == 8
 
 
 def test_an_option_that_is_no_device_or_no_size_is_told_in_words(tmp_path: Path) -> None:
@@ -302,3 +303,13 @@ def test_an_option_that_is_no_device_or_no_size_is_told_in_words(tmp_path: Path)
         assert done.returncode == 2, done.stderr
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_an_encoder_that_cannot_be_used_blocks_its_own_cells_only(tmp_path: Path) -> None:
+    grid = grid_file(tmp_path, "[clip_zero_shot]", f"encoders: ['none', 'ViT-B-32:{tmp_path}/weights.pt']\n")
+    (tmp_path / "weights.pt").write_bytes(b"these are no weights")
+    plan = make_plan(load_grid(str(grid), []), options_in(tmp_path))
+    listener = Listening()
+    outcome = execute(plan, options_in(tmp_path), listener)
+    assert (outcome.done, outcome.blocked) == (4, 4)
+    assert any("left out" in note for note in listener.notes)
