@@ -7,6 +7,7 @@ of training images whose best-scored candidate is the true label.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,16 +125,19 @@ def seen_answers(fitted: Fitted, features: Tensor, texts: Tensor, among: Tensor 
     return np.asarray(torch.cat(picks, dim=1).cpu().numpy())
 
 
-def best_biases(fitted: Fitted, exam: Exam) -> list[float] | None:
+def best_biases(fitted: Fitted, exam: Exam) -> list[float | None]:
     """Every run's bias of the largest H on an exam: chosen in the rehearsal, applied in the real exam."""
-    answers = answer(fitted, exam)
+    answers, classes = answer(fitted, exam), exam.texts.shape[0]
     if answers is None:
-        return None
-    return [stacking(exam.truth, a, exam.seen, exam.texts.shape[0]).best_bias() for a in answers]
+        return [None] * fitted.runs
+    return [
+        stacking(exam.truth, a, exam.seen, classes).best_bias() if sound else None
+        for a, sound in zip(answers, fitted.alive.tolist(), strict=True)
+    ]
 
 
 def judge(
-    fitted: Fitted, exam: Exam, train: Tensor, candidates: Tensor, biases: list[float] | None
+    fitted: Fitted, exam: Exam, train: Tensor, candidates: Tensor, biases: Sequence[float | None]
 ) -> list[dict[str, float | None]]:
     """The metrics of every run; `candidates` (R, N, K) are the sets that the images really came with."""
     known = exam.texts[: exam.seen]
@@ -148,7 +152,7 @@ def judge(
             "D": float(identified[run].mean()),
         }
         if answers is not None:
-            metrics |= zero_shot_metrics(exam, answers[run], biases[run] if biases else None)
+            metrics |= zero_shot_metrics(exam, answers[run], biases[run])
         results.append({k: None if v is None or not np.isfinite(v) else v for k, v in metrics.items()})
     return results
 

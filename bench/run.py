@@ -87,8 +87,6 @@ def execute(plan: Plan, options: Options, listener: Listener) -> Outcome:
     listener.started(len(todo), len(stacks(todo)))
     mirror = MirrorThread(plan, options, listener) if options.mlflow and todo else None
     try:
-        with spent.on("imports"):
-            pass
         with spent.on("encoding"):
             blocked = _encode(todo, options, listener)
         work = [p for p in todo if _place(p) not in blocked]
@@ -240,11 +238,11 @@ def _work(cells: list[Planned], options: Options, threads: int) -> list[tuple[li
 def _killed(cells: list[Planned], options: Options) -> tuple[list[Record], Spent]:
     from pzsl_bench.memory import pick_device
     from pzsl_bench.records import Records
-    from pzsl_bench.worker import _failures
+    from pzsl_bench.worker import failures
 
     reason = "the worker process was killed each time it ran this stack (out of memory?)"
     store = Records(options.results / "records")
-    return _failures(cells, store, pick_device(options.device), reason), Spent()
+    return failures(cells, store, pick_device(options.device), reason), Spent()
 
 
 class MirrorThread:

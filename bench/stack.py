@@ -38,13 +38,13 @@ class Fitted:
     """Learned tensors, each (R, ...); empty for a method that learns nothing."""
     varying: Mapping[str, Tensor]
     """Float hyper-parameters in which the runs differ, each (R,)."""
+    alive: Tensor
+    """(R,) False where a loss or a learned number is not finite."""
     module: nn.Module | None = None
     weights: Tensor | None = None
     """(R, N, K) final label weights of methods that refine them."""
     curves: Mapping[str, Tensor] = field(default_factory=dict)
     """Each (R, epochs)."""
-    alive: Tensor | None = None
-    """(R,) False where the loss stopped being finite."""
 
     def score(self, features: Tensor, texts: Tensor) -> Tensor:
         """(R, M, C) scores of every run; (R, M, K) from heads that only know the seen classes."""
@@ -95,7 +95,8 @@ def _solve(method: ClosedForm, varying: Mapping[str, Tensor], studies: Studies, 
 
     with torch.no_grad():
         state: State = vmap(one)(studies.candidates, targets, dict(varying))
-    return Fitted(method, len(studies), state, varying)
+    alive = torch.ones(len(studies), dtype=torch.bool, device=studies.features.device)
+    return Fitted(method, len(studies), state, varying, alive & finite(state))
 
 
 def _train(
@@ -145,16 +146,23 @@ def _train(
                 history[now] = losses
         if progress is not None:
             progress(epoch + 1, method.epochs)
+    state = {name: p.detach() for name, p in params.items()}
     return Fitted(
         method,
         runs,
-        {name: p.detach() for name, p in params.items()},
+        state,
         varying,
+        history.isfinite().all(0) & finite(state),
         module,
         weights.view(runs, images, classes) if writes else None,
         {"loss": epoch_means(history, method.epochs, method.batch, images)},
-        history.isfinite().all(0),
     )
+
+
+def finite(state: State) -> Tensor:
+    """(R,) whether all learned numbers of a run are finite."""
+    sound = [values.flatten(1).isfinite().all(1) for values in state.values()]
+    return torch.stack(sound).all(0) if sound else torch.tensor(True)
 
 
 def epoch_means(history: Tensor, epochs: int, batch: int, images: int) -> Tensor:

@@ -76,7 +76,7 @@ def run_stack(
         width = _width(cells, problem, options, device)
         waiting = [list(piece) for piece in cut(cells, width)]
     except Exception:
-        yield _failures(cells, store, device, traceback.format_exc()), spent
+        yield failures(cells, store, device, traceback.format_exc()), spent
         return
     while waiting:
         piece, spent = waiting.pop(0), Spent()
@@ -91,7 +91,7 @@ def run_stack(
                     say(f"out of memory with {len(piece)} cells of {first.row} at once; going on with half as many")
                 waiting = [list(half) for half in cut(piece, -(-len(piece) // 2))] + waiting
                 continue
-            records = _failures(piece, store, device, traceback.format_exc(), save=False)
+            records = failures(piece, store, device, traceback.format_exc(), save=False)
         with spent.on("records"):
             for record in records:
                 store.save(record)
@@ -126,7 +126,7 @@ def _train_and_judge(
     with spent.on("judging"):
         biases = best_biases(rehearsal, small.exam())
         metrics = judge(fitted, problem.exam(), problem.train, candidates, biases)
-        alive = [True] * len(cells) if fitted.alive is None else fitted.alive.tolist()
+        alive = fitted.alive.tolist()
         curves = {name: values.cpu().tolist() for name, values in fitted.curves.items()}
     seconds = time.perf_counter() - started
     return [
@@ -160,9 +160,10 @@ def _fit(
     return fit(methods, problem.studies(candidates, keys, draws), epochs)
 
 
-def _failures(
+def failures(
     cells: Sequence[Planned], store: Records, device: torch.device, error: str, save: bool = True
 ) -> list[Record]:
+    """Records that say why these cells have no result."""
     records = [_record(p, device, status=Status.FAILED, error=error, stack=len(cells)) for p in cells]
     if save:
         for record in records:

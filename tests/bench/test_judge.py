@@ -109,7 +109,7 @@ def test_a_head_without_unseen_classes_gets_seen_metrics_only() -> None:
     studies = toy_studies(problem, [("flip", 0.3, 0)])
     fitted = fit([configure("proden", {"head": "linear"})], studies)
     small, _, _ = problem.rehearsal()
-    metrics = judge(fitted, problem.exam(), problem.train, studies.candidates, None)[0]
+    metrics = judge(fitted, problem.exam(), problem.train, studies.candidates, [None])[0]
     assert set(metrics) == {"seen_acc", "D"}
     assert small.seen == 6
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -106,10 +108,16 @@ def test_a_diverging_run_is_marked_and_harms_no_other(studies: Studies) -> None:
     sane = {"optimiser": "sgd", "head": "linear", "epochs": 8, "momentum": 0.0}
     mixed = [configure("proden", {**sane, "lr": 1e-2}), configure("proden", {**sane, "lr": 1e38})]
     fitted = fit(mixed, two)
-    assert fitted.alive is not None
     assert fitted.alive.tolist() == [True, False]
     alone = fit(mixed[:1], only(studies, 0))
     torch.testing.assert_close(fitted.state["out.weight"][0], alone.state["out.weight"][0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_solution_that_is_not_finite_is_marked(studies: Studies) -> None:
+    broken = replace(studies, candidates=studies.candidates[:2].clone(), keys=studies.keys[:2], draws=studies.draws[:2])
+    # An image without any candidate has targets 0/0.
+    broken.candidates[1, 0] = False
+    assert fit([configure("eszsl", {})] * 2, broken).alive.tolist() == [True, False]
 
 
 def test_runs_may_differ_in_floats_and_each_keeps_its_own(studies: Studies) -> None:
