@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ class DatasetInfo:
     deviations: tuple[str, ...]
 
 
-class Dataset:
+class Dataset(ABC):
     """Base of all datasets: made for one variant, opened when needed."""
 
     info: ClassVar[DatasetInfo]
@@ -99,9 +100,9 @@ class Dataset:
             if variant not in allowed:
                 raise unknown(f"variant of dataset '{cls.info.name}'", variant, allowed)
 
+    @abstractmethod
     def open(self) -> Source:
         """Read or make it; raises MissingDataError with the way to obtain it. Must not need torch."""
-        raise NotImplementedError
 
 
 def dataset(
