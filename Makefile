@@ -17,7 +17,7 @@ help:
 
 demo: .venv/installed
 	.venv/bin/pzsl-bench run --grid quick $(ARGS)
-	@echo 'See the runs: .venv/bin/mlflow ui, then open http://127.0.0.1:5000'
+	@echo 'To open MLflow: .venv/bin/mlflow ui, then the address above.'
 
 test: .venv/installed-dev
 	.venv/bin/pytest $(ARGS)

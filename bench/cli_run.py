@@ -168,12 +168,12 @@ def ui(
       pzsl-bench ui
       pzsl-bench ui --port 5001
     """
-    from pzsl_bench.track import tracking_uri
+    from pzsl_bench.track import runs_page, tracking_uri
 
     uri = tracking_uri()
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise UserError(f"no mlflow.db in this folder; in a folder with results, {PROGRAM} sync makes it")
-    typer.echo(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    typer.echo(f"MLflow: {runs_page(port)} (Ctrl-C ends it)")
     sys.stdout.flush()
     words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
     os.execv(sys.executable, words)

@@ -73,10 +73,12 @@ def _nothing_to_do(grid: Grid, plan: Plan, options: Options, states: dict[str, i
 
 
 def _where_to_look(options: Options, view: str) -> None:
+    from pzsl_bench.track import runs_page
+
     tell(f"tables: {options.results / 'tables'}; again: {view}")
     if options.mlflow:
         elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
-        tell(f"runs: {elsewhere}" if elsewhere else "runs: mlflow ui, then http://127.0.0.1:5000")
+        tell(f"runs: {elsewhere}" if elsewhere else f"runs: mlflow ui, then {runs_page()}")
 
 
 def table_paths(results: Path, grid: str) -> dict[tuple[str, Format], Path]:

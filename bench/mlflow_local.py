@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,17 @@ def local_store(uri: str, artifacts: Path) -> LocalStore | None:
         ClientStore(uri, artifacts)
         found = _experiment(path)
     return None if found is None else LocalStore(path, *found)
+
+
+def experiment_number(uri: str) -> int | None:
+    """The number of our experiment in a plain sqlite:/// store, without importing MLflow; None where it is not."""
+    path = local_database(uri)
+    if path is None or not path.is_file():
+        return None
+    with suppress(sqlite3.Error):
+        found = _experiment(path)
+        return None if found is None else found[0]
+    return None
 
 
 def local_database(uri: str) -> Path | None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 EXPERIMENT = "pzsl-bench"
+# MLflow's pages are about chat models unless an experiment says otherwise.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 KEY = "pzsl.key"
 DIGEST = "pzsl.digest"
 GRID = "pzsl.grid"
@@ -87,7 +89,7 @@ class ClientStore:
         if found is None:
             # A server knows best where its artifacts go; a bare database cannot.
             place = None if uri.startswith(("http://", "https://", "databricks")) else str(artifacts.absolute())
-            self.experiment = self.client.create_experiment(EXPERIMENT, artifact_location=place)
+            self.experiment = self.client.create_experiment(EXPERIMENT, place, EXPERIMENT_TAGS)
         else:
             self.experiment = found.experiment_id
 

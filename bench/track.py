@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pzsl_bench.errors import UserError
-from pzsl_bench.mlflow_local import local_store
+from pzsl_bench.mlflow_local import experiment_number, local_store
 from pzsl_bench.mlflow_store import ClientStore, Run, Store
 from pzsl_bench.records import Record, Status, frame, metric_columns
 
@@ -30,6 +30,13 @@ def tracking_uri(folder: Path | None = None) -> str:
     """MLFLOW_TRACKING_URI, or the file that a bare `mlflow ui` opens in that folder (default: this one)."""
     named = os.environ.get("MLFLOW_TRACKING_URI")
     return named or f"sqlite:///{(folder or Path()).absolute() / 'mlflow.db'}"
+
+
+def runs_page(port: int = 5000) -> str:
+    """Where `mlflow ui` shows our runs; its front page opens on views of chat models, where they cannot be seen."""
+    number = experiment_number(tracking_uri())
+    place = "experiments" if number is None else f"experiments/{number}/runs"
+    return f"http://127.0.0.1:{port}/#/{place}?workflowType=machine_learning"
 
 
 class Mirror:

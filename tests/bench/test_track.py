@@ -17,7 +17,7 @@ from pzsl_bench.cell import identity_hash
 from pzsl_bench.errors import UserError
 from pzsl_bench.mlflow_store import ClientStore
 from pzsl_bench.records import Record, Records, Status, frame
-from pzsl_bench.track import Mirror, sync, tracking_uri
+from pzsl_bench.track import Mirror, runs_page, sync, tracking_uri
 
 
 def record(seed: int = 0, method: str = "proden", rate: float = 0.1, **changes: Any) -> Record:
@@ -440,6 +440,18 @@ def test_a_bare_mlflow_ui_in_the_working_directory_shows_the_runs(tmp_path, monk
     assert names == {
         f"{method}(lr=0.01) shapes flip {rate} seed 2" for method in ("proden", "naive") for rate in (0.1, 0.3)
     }
+
+
+def test_the_page_of_the_runs_is_named_with_the_number_of_their_experiment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert runs_page().startswith("http://127.0.0.1:5000/#/experiments?")
+    Mirror(None, "quick", tmp_path / "artifacts").sync(GRID[:1])
+    experiment = ClientStore(tracking_uri(), tmp_path).client.get_experiment_by_name("pzsl-bench")
+    assert f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning" in runs_page(5051)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    Path("mlflow.db").write_text("no database")
+    assert runs_page().startswith("http://127.0.0.1:5000/#/experiments?")
 
 
 def ask(port: int, what: str, question: dict[str, Any], patience: float = 30) -> Any:
