@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shlex
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +54,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot write ± must not take the table with it.
             stream.reconfigure(errors="replace")
+    # A damaged cache or an unreadable image is told in one line, without a line of our code behind it.
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     app(prog_name=PROGRAM)
 
 

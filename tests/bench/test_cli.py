@@ -503,3 +503,18 @@ def test_ctrl_c_while_planning_ends_with_130_and_the_command_to_repeat(monkeypat
     result = run_tiny("--set", "rates=[0.1, 0.2]")
     assert result.exit_code == 130
     assert "pzsl-bench run --grid tiny.yaml --no-mlflow --device cpu --set 'rates=[0.1, 0.2]'" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_truncated_feature_cache_is_one_line_and_made_anew(folder: Path) -> None:
+    words = [*PROGRAM, "run", "--grid", "smoke", "--no-mlflow", "--cache", "cache", "--set", "methods=[clip_zero_shot]"]
+    assert subprocess.run(words, capture_output=True).returncode == 0
+    (features,) = Path("cache").rglob("features.npy")
+    size = features.stat().st_size
+    os.truncate(features, size // 2)
+    again = subprocess.run([*words, "--fresh"], capture_output=True, text=True)
+    assert again.returncode == 0
+    (line,) = [line for line in again.stderr.splitlines() if "damaged" in line]
+    assert line.startswith("warning: feature cache")
+    assert "held =" not in again.stderr
+    assert features.stat().st_size == size

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,3 +196,15 @@ def test_any_world_is_finite_unit_rows(
     np.testing.assert_allclose(np.linalg.norm(s.features, axis=1), 1, atol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(s.texts, axis=1), 1, atol=1e-4)
     assert len(s.features) == seen * per_class + 2 * (seen + unseen)
+
+
+def test_the_figures_of_real_texts_are_those_of_the_real_file(shared_data: Path) -> None:
+    path = shared_data / "clip" / "imagenet_text_vitb32.npz"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    rows = np.load(path)["text"].astype(float)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = off_diagonal(rows @ rows.T)
+    assert (round(cosines.mean(), 2), round(cosines.std(), 2)) == CLIP["text-text"]
+    assert np.linalg.norm(rows.mean(0)) == pytest.approx(CLIP["text mean"], abs=0.005)
+    assert effective_rank(rows) == pytest.approx(CLIP["text rank"], abs=1)
