@@ -1,8 +1,8 @@
 """How fast the harness is: stacks against single runs and against the floor, and its own share of a grid's time.
 
 The floor of a problem is what no trainer can beat with these shapes: the head's matrix products as bare `torch.bmm`,
-forward and backward, and one fused optimiser step on its parameters. Times are the best of several repetitions that
-are taken in turn, because machines are shared and noisy; ratios within one run are what counts.
+forward and backward, and one fused optimiser step on its parameters. Machines are shared and noisy, so the three are
+timed in turn, round after round: times are medians over the rounds, ratios medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pzsl_bench import chance
-from pzsl_bench.contract import Gradient, configure
+from pzsl_bench.contract import configure
 from pzsl_bench.environment import allow_tf32, device_name
 from pzsl_bench.memory import pick_device
 from pzsl_bench.problem import Studies
@@ -55,7 +56,18 @@ CASES = (
 )
 BATCH = 64
 EPOCHS = 2
+ALONE = 4
+"""How many cells are trained one by one."""
 WIDTHS = (15, 25)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to time: `work` trains `runs` runs by `steps` steps each."""
+
+    work: Callable[[], object]
+    steps: int
+    runs: int
 
 
 def make_studies(case: Case, runs: int, device: torch.device) -> Studies:
@@ -79,18 +91,28 @@ def make_studies(case: Case, runs: int, device: torch.device) -> Studies:
     )
 
 
-def training(case: Case, runs: int, device: torch.device) -> tuple[Callable[[], None], int]:
-    """A short training of PRODEN for a stack of runs, through the harness's own trainer, and its number of steps."""
+def stacked(case: Case, runs: int, device: torch.device) -> Job:
+    """A short training of PRODEN for a stack of runs, through the harness's own trainer."""
+    studies = make_studies(case, runs, device)
     method = configure(
         "proden", {"head": case.head, "hidden": case.hidden, "batch": BATCH, "epochs": EPOCHS, "lr": 1e-3}
     )
-    assert isinstance(method, Gradient)
-    studies = make_studies(case, runs, device)
     studies.uniform  # noqa: B018  (candidate sets are made once per cell, not per step)
-    return lambda: void(fit([method] * runs, studies)), EPOCHS * -(-case.images // BATCH)
+    return Job(lambda: fit([method] * runs, studies), EPOCHS * -(-case.images // BATCH), runs)
 
 
-def floor(case: Case, runs: int, device: torch.device) -> tuple[Callable[[], None], int]:
+def one_by_one(case: Case, device: torch.device) -> Job:
+    """The same training for some of the cells, each in a stack of its own."""
+    jobs = [stacked(case, 1, device) for _ in range(ALONE)]
+
+    def work() -> None:
+        for job in jobs:
+            job.work()
+
+    return Job(work, jobs[0].steps, ALONE)
+
+
+def floor(case: Case, runs: int, device: torch.device) -> Job:
     """The bare products and the fused optimiser, as many steps as an epoch has."""
     steps = -(-case.images // BATCH)
     weights = [torch.randn(runs, *s, device=device).mul_(0.01).requires_grad_() for s in case.products]
@@ -108,24 +130,21 @@ def floor(case: Case, runs: int, device: torch.device) -> tuple[Callable[[], Non
                 weight.grad = grad
             optimiser.step()
 
-    return epoch, steps
+    return Job(epoch, steps, runs)
 
 
-def void(_: object) -> None:
-    """Forget a result."""
-
-
-def milliseconds(jobs: Sequence[tuple[Callable[[], None], int, int]], device: torch.device, rounds: int) -> list[float]:
-    """Best time per run and step of each (epoch, steps, runs), measured in turn."""
-    best = [float("inf")] * len(jobs)
-    for _ in range(rounds):
-        for i, (epoch, steps, runs) in enumerate(jobs):
+def milliseconds(jobs: Sequence[Job], device: torch.device, rounds: int) -> NDArray[np.float64]:
+    """(rounds, jobs) time per run and step; the jobs of a round follow each other."""
+    times = np.empty((rounds, len(jobs)))
+    for number in range(rounds + 1):
+        for i, job in enumerate(jobs):
             _wait(device)
             started = time.perf_counter()
-            epoch()
+            job.work()
             _wait(device)
-            best[i] = min(best[i], (time.perf_counter() - started) / steps / runs * 1e3)
-    return best
+            # The first round warms up.
+            times[number - 1, i] = (time.perf_counter() - started) / job.steps / job.runs * 1e3
+    return times
 
 
 def _wait(device: torch.device) -> None:
@@ -137,19 +156,15 @@ def report(device: torch.device, rounds: int, write: Callable[[str], object]) ->
     """Measure all cases and print a table."""
     allow_tf32(device)
     where = device_name(str(device)) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-    write(f"PRODEN, batch {BATCH}, ms per run and step ({where}, torch {torch.__version__}, best of {rounds})\n")
+    write(f"PRODEN, batch {BATCH}, ms per run and step ({where}, torch {torch.__version__}, medians of {rounds})\n")
     write(f"{'problem':30}{'runs':>5}{'stack':>9}{'one by one':>12}{'floor':>9}{'gain':>8}{'of floor':>10}\n")
     for case in CASES:
         for runs in WIDTHS:
-            jobs = [
-                (*training(case, runs, device), runs),
-                (*training(case, 1, device), 1),
-                (*floor(case, runs, device), runs),
-            ]
-            stack, alone, bare = milliseconds(jobs, device, rounds)
-            write(
-                f"{case.name:30}{runs:5}{stack:9.3f}{alone:12.3f}{bare:9.3f}{alone / stack:7.1f}x{bare / stack:10.0%}\n"
-            )
+            jobs = [stacked(case, runs, device), one_by_one(case, device), floor(case, runs, device)]
+            times = milliseconds(jobs, device, rounds)
+            stack, alone, bare = np.median(times, axis=0)
+            gain, share = np.median(times[:, 1] / times[:, 0]), np.median(times[:, 2] / times[:, 0])
+            write(f"{case.name:30}{runs:5}{stack:9.3f}{alone:12.3f}{bare:9.3f}{gain:7.1f}x{share:10.0%}\n")
 
 
 class Silent:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
 import pytest
 import torch
 
 from pzsl_bench import perf
-from pzsl_bench.perf import Case, floor, make_studies, milliseconds, training
+from pzsl_bench.perf import ALONE, Case, Job, floor, make_studies, milliseconds, one_by_one, stacked
 
 CPU = torch.device("cpu")
 TINY = Case("tiny", 96, 8, 6, "cosine", 4, ((8, 4), (4, 8)), ((8, 6),))
@@ -19,17 +22,24 @@ def test_studies_have_the_size_of_the_case_and_every_image_a_candidate() -> None
     assert studies.candidates.any(-1).all()
 
 
-def test_stack_and_floor_count_the_same_kind_of_step() -> None:
-    _, trained = training(TINY, 3, CPU)
-    _, bare = floor(TINY, 3, CPU)
-    assert trained == perf.EPOCHS * bare == perf.EPOCHS * 2
+def test_stack_single_runs_and_floor_count_the_same_kind_of_step() -> None:
+    together, alone, bare = stacked(TINY, 3, CPU), one_by_one(TINY, CPU), floor(TINY, 3, CPU)
+    assert together.steps == alone.steps == perf.EPOCHS * bare.steps == perf.EPOCHS * 2
+    assert (together.runs, alone.runs, bare.runs) == (3, ALONE, 3)
 
 
-def test_times_are_per_run_and_step() -> None:
-    calls = []
-    (fast,) = milliseconds([(lambda: calls.append(1), 10, 5)], CPU, rounds=4)
-    assert len(calls) == 4
-    assert 0 < fast < 1
+def test_times_are_per_run_and_step_and_the_first_round_does_not_count() -> None:
+    calls: list[int] = []
+
+    def work() -> None:
+        calls.append(1)
+        time.sleep(0.2 if len(calls) == 1 else 0.01)
+
+    times = milliseconds([Job(work, steps=10, runs=5)], CPU, rounds=4)
+    assert times.shape == (4, 1)
+    assert len(calls) == 5
+    assert (times >= 10 / 50).all()
+    assert np.median(times) < 150 / 50
 
 
 def test_the_report_names_every_case_and_stack(monkeypatch: pytest.MonkeyPatch) -> None:
