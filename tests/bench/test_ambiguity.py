@@ -73,7 +73,7 @@ def test_flip_adds_labels_at_its_rate() -> None:
 
 def test_flip_forced_leaves_no_singleton() -> None:
     for rate in (0.0, 0.1, 1.0):
-        assert draw_candidates("flip_forced", LABELLED, rate, "toy", 0).sum(1).min() == 2 or rate == 1.0
+        assert draw_candidates("flip_forced", LABELLED, rate, "toy", 0).sum(1).min() >= 2
 
 
 def test_pair_only_ever_adds_the_next_class() -> None:

@@ -274,7 +274,7 @@ def test_a_run_that_is_killed_loses_no_finished_record(tmp_path: Path) -> None:
     process.wait()
     before = {p: (p.stat().st_mtime_ns, p.read_text()) for p in records.rglob("*.json")}
     assert len(before) >= 12
-    assert len(before) % 4 == 0 or len(before) < 24
+    assert len(before) < 24, "the run was over before it could be killed"
     again = subprocess.run(
         command("run", "--grid", str(grid), "--no-mlflow", "--device", "cpu"),
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
