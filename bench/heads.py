@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pzsl_bench.contract import Study, normalise
+from pzsl_bench.errors import UserError
+
+SPEED = 30.0
+"""How much faster than other parameters the logarithm of a learned scale moves."""
 
 
 class Dense(nn.Module):
@@ -28,25 +32,37 @@ class Dense(nn.Module):
         return x @ self.weight + self.bias
 
 
+def classifier(inputs: int, classes: int) -> Dense:
+    """A last layer as the partial-label literature starts it: Xavier-uniform weights, no bias yet."""
+    layer = Dense(inputs, classes)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class CosineHead(nn.Module):
     """A residual adapter on the image side, then scaled cosine to the class texts.
 
     x' = x + W2 relu(W1 x) with W2 starting at zero, so training starts at zero-shot CLIP and the same head scores
-    classes it never saw.
+    classes it never saw. The scale starts at the encoder's own. With a fixed scale a loss with flat targets can only
+    be met by flattening the features themselves, which ruins them: learned, it takes that part over.
     """
 
-    def __init__(self, width: int, hidden: int, scale: float):
+    def __init__(self, width: int, hidden: int, scale: float, learn_scale: bool = False):
         super().__init__()
         self.down = Dense(width, hidden)
         self.up = Dense(hidden, width)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
         self.scale = scale
+        self.log_scale = nn.Parameter(torch.zeros(())) if learn_scale else None
 
     def forward(self, features: Tensor, texts: Tensor) -> Tensor:
         """(B, d), (C, d) -> (B, C)."""
-        adapted = features + self.up(torch.relu(self.down(features)))
-        return normalise(adapted) @ (self.scale * texts).T
+        adapted = normalise(features + self.up(torch.relu(self.down(features))))
+        if self.log_scale is not None:
+            adapted = adapted * torch.exp(SPEED * self.log_scale)
+        return adapted @ (self.scale * texts).T
 
 
 class LinearHead(nn.Module):
@@ -54,7 +70,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, width: int, classes: int):
         super().__init__()
-        self.out = Dense(width, classes)
+        self.out = classifier(width, classes)
 
     def forward(self, features: Tensor, texts: Tensor) -> Tensor:
         """(B, d) -> (B, K); the texts are not used."""
@@ -68,7 +84,7 @@ class MLPHead(nn.Module):
     def __init__(self, width: int, hidden: int, classes: int):
         super().__init__()
         self.inner = Dense(width, hidden)
-        self.out = Dense(hidden, classes)
+        self.out = classifier(hidden, classes)
 
     def forward(self, features: Tensor, texts: Tensor) -> Tensor:
         """(B, d) -> (B, K); the texts are not used."""
@@ -76,11 +92,16 @@ class MLPHead(nn.Module):
         return logits
 
 
-def build_head(kind: str, study: Study, hidden: int) -> nn.Module:
+def build_head(kind: str, study: Study, hidden: int, learn_scale: bool = False) -> nn.Module:
     """The head of that kind for a study's sizes."""
-    width, classes = study.features.shape[-1], study.texts.shape[0]
-    if kind == "cosine":
-        return CosineHead(width, hidden, study.scale)
-    if kind == "linear":
-        return LinearHead(width, classes)
-    return MLPHead(width, hidden, classes)
+    width, (classes, semantics) = study.features.shape[-1], study.texts.shape
+    if kind == "cosine" or (kind == "auto" and semantics == width):
+        if semantics != width:
+            raise UserError(
+                f"a cosine head needs images and class texts of one width, not {width} and {semantics};"
+                " head: linear or mlp works without texts"
+            )
+        return CosineHead(width, hidden, study.scale, learn_scale)
+    if kind == "mlp":
+        return MLPHead(width, hidden, classes)
+    return LinearHead(width, classes)

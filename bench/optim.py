@@ -68,7 +68,7 @@ class StackedOptimiser:
     def _clipped(self, grads: Sequence[Tensor]) -> Sequence[Tensor]:
         if self.method.clip == 0 and "clip" not in self.varying:
             return grads
-        norm = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
+        norm = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in grads]).sum(0).sqrt()
         limit = self.varying.get("clip", torch.full_like(norm, self.method.clip))
         shrink = torch.where(limit > 0, limit / (norm + 1e-6), torch.ones_like(norm)).clamp(max=1.0)
         return [g * shrink.view(-1, *[1] * (g.ndim - 1)) for g in grads]

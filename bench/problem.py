@@ -39,10 +39,10 @@ class Exam:
 
 @dataclass(frozen=True)
 class Studies:
-    """A stack of R studies of the same images, which differ in their candidate sets."""
+    """A stack of R studies, which differ in their candidate sets, and as folds of one dataset also in their images."""
 
     features: Tensor
-    """(N, d), shared."""
+    """(N, d) shared by all, or (R, N, d)."""
     texts: Tensor
     """(K, a), shared."""
     class_names: tuple[str, ...]
@@ -53,9 +53,16 @@ class Studies:
     """Names of the R cells; every random number of a run is a function of its name."""
     draws: tuple[str, ...]
     """Names of the R (dataset, ambiguity, rate, seed) points, shared by all methods."""
+    views: Tensor | None = None
+    """(V, N, d) encoded augmented crops, shared."""
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def own_features(self) -> bool:
+        """Whether every run has images of its own."""
+        return self.features.ndim == 3
 
     @cached_property
     def uniform(self) -> Tensor:
@@ -63,13 +70,14 @@ class Studies:
         weights = self.candidates.float()
         return weights / weights.sum(-1, keepdim=True)
 
-    def single(self, candidates: Tensor, targets: Tensor) -> Study:
+    def single(self, candidates: Tensor, targets: Tensor, features: Tensor) -> Study:
         """What one run sees; works on plain tensors and under vmap."""
-        return Study(self.features, candidates, targets, self.texts, self.class_names, self.scale)
+        return Study(features, candidates, targets, self.texts, self.class_names, self.scale, self.views)
 
-    def first(self) -> Study:
-        """The study of the first run, for sizes and shapes."""
-        return self.single(self.candidates[0], self.uniform[0])
+    def of(self, run: int, targets: Tensor | None = None) -> Study:
+        """The study of one run."""
+        features = self.features[run] if self.own_features else self.features
+        return self.single(self.candidates[run], self.uniform[run] if targets is None else targets, features)
 
 
 @dataclass(frozen=True)
@@ -91,10 +99,14 @@ class Problem:
     """Seen classes that play the unseen ones in the rehearsal."""
     scale: float
     unreadable: int = 0
+    views: Tensor | None = None
+    """(V, N, d) encoded augmented crops of the training images, where there are any."""
 
     def to(self, device: torch.device) -> Problem:
         """The same problem on a device."""
-        return replace(self, train=self.train.to(device), test=self.test.to(device), texts=self.texts.to(device))
+        views = None if self.views is None else self.views.to(device)
+        train, test, texts = self.train.to(device), self.test.to(device), self.texts.to(device)
+        return replace(self, train=train, test=test, texts=texts, views=views)
 
     @cached_property
     def labelled(self) -> Labelled:
@@ -117,6 +129,7 @@ class Problem:
             candidates=candidates.to(self.train.device),
             keys=tuple(keys),
             draws=tuple(draws),
+            views=self.views,
         )
 
     def exam(self) -> Exam:
@@ -142,9 +155,10 @@ class Problem:
         number = np.full(self.seen, -1, dtype=np.int64)
         number[classes] = np.arange(len(classes))
         rows = np.flatnonzero(fits)
+        inside = torch.from_numpy(rows).to(self.train.device)
         small = Problem(
             name=self.name,
-            train=self.train[torch.from_numpy(rows).to(self.train.device)],
+            train=self.train[inside],
             train_truth=number[self.train_truth[rows]],
             test=self.train[torch.from_numpy(np.flatnonzero(~fits)).to(self.train.device)],
             test_truth=number[self.train_truth[~fits]],
@@ -153,6 +167,7 @@ class Problem:
             seen=len(fitted),
             validation=(),
             scale=self.scale,
+            views=None if self.views is None else self.views[:, inside],
         )
         return small, rows, fitted
 

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from pzsl_bench import chance
-from pzsl_bench.contract import Batch, ClosedForm, Gradient, Method, Output, State
+from pzsl_bench.contract import ClosedForm, Gradient, Method, State
+from pzsl_bench.feeder import Feeder
 from pzsl_bench.feeds import feed
+from pzsl_bench.lift import Lifted
 from pzsl_bench.optim import StackedOptimiser
 from pzsl_bench.problem import Studies
 
@@ -47,31 +49,51 @@ class Fitted:
     """Each (R, epochs)."""
 
     def score(self, features: Tensor, texts: Tensor) -> Tensor:
-        """(R, M, C) scores of every run; (R, M, K) from heads that only know the seen classes."""
+        """(R, M, C) scores of every run for (M, d) images, or for images of its own (R, M, d).
+
+        (R, M, K) from heads that only know the seen classes.
+        """
         method, module = self.method, self.module
 
-        def one(state: State, floats: Mapping[str, Tensor]) -> Tensor:
+        def one(state: State, floats: Mapping[str, Tensor], images: Tensor) -> Tensor:
             if module is not None:
-                logits: Tensor = functional_call(module, state, (features, texts))
+                logits: Tensor = functional_call(module, state, (images, texts))
                 return logits
             assert isinstance(method, ClosedForm)
-            return replace(method, **floats).score(state, features, texts)
+            return replace(method, **floats).score(state, images, texts)
 
+        own = features.ndim == 3
         with torch.no_grad():
-            if not self.state and not self.varying:
-                return one({}, {}).expand(self.runs, -1, -1)
-            scores: Tensor = vmap(one)(self.state, dict(self.varying))
+            if not self.state and not self.varying and not own:
+                return one({}, {}, features).expand(self.runs, -1, -1)
+            # What solve() returned untouched by any run's data is the same for all runs: vmap only expanded it.
+            axes = {name: None if _is_expanded(value) else 0 for name, value in self.state.items()}
+            state = {name: value if axes[name] == 0 else value[0] for name, value in self.state.items()}
+            floats = dict(self.varying)
+            scores: Tensor = vmap(one, in_dims=(axes, 0, 0 if own else None), randomness="error")(
+                state, floats, features
+            )
         return scores
 
 
-def fit(methods: Sequence[Method], studies: Studies, progress: Progress | None = None) -> Fitted:
+def _is_expanded(value: Tensor) -> bool:
+    return len(value) > 1 and value.stride(0) == 0
+
+
+Watch = Callable[[int, Fitted], None]
+"""Called with the number of epochs done and the stack as it is then; what it wants to keep it must copy."""
+
+
+def fit(
+    methods: Sequence[Method], studies: Studies, progress: Progress | None = None, watch: Watch | None = None
+) -> Fitted:
     """Train one method on a stack of studies; the methods may differ in float hyper-parameters only."""
     method, varying = merge(methods, studies.features.device)
     targets = feed(method.feed, studies, fit)
     if isinstance(method, ClosedForm):
         return _solve(method, varying, studies, targets)
     assert isinstance(method, Gradient)
-    return _train(method, varying, studies, targets, progress)
+    return _train(method, varying, studies, targets, progress, watch)
 
 
 def merge(methods: Sequence[Method], device: torch.device) -> tuple[Method, dict[str, Tensor]]:
@@ -90,11 +112,12 @@ def merge(methods: Sequence[Method], device: torch.device) -> tuple[Method, dict
 
 
 def _solve(method: ClosedForm, varying: Mapping[str, Tensor], studies: Studies, targets: Tensor) -> Fitted:
-    def one(candidates: Tensor, soft: Tensor, floats: Mapping[str, Tensor]) -> State:
-        return replace(method, **floats).solve(studies.single(candidates, soft))
+    def one(features: Tensor, candidates: Tensor, soft: Tensor, floats: Mapping[str, Tensor]) -> State:
+        return replace(method, **floats).solve(studies.single(candidates, soft, features))
 
     with torch.no_grad():
-        state: State = vmap(one)(studies.candidates, targets, dict(varying))
+        axes = (0 if studies.own_features else None, 0, 0, 0)
+        state: State = vmap(one, in_dims=axes)(studies.features, studies.candidates, targets, dict(varying))
     alive = torch.ones(len(studies), dtype=torch.bool, device=studies.features.device)
     return Fitted(method, len(studies), state, varying, alive & finite(state))
 
@@ -105,122 +128,98 @@ def _train(
     studies: Studies,
     targets: Tensor,
     progress: Progress | None,
+    watch: Watch | None,
 ) -> Fitted:
-    runs, images, classes = len(studies), len(studies.features), len(studies.texts)
-    device = studies.features.device
-    module, params = initial_parameters(method, studies)
-    optimiser = StackedOptimiser(method, list(params.values()), varying)
-    step = lifted(method, varying, module, studies)
-
-    # Rows of all runs in one long table, so that gathering and writing back are single calls.
-    weights = targets.reshape(runs * images, classes).clone()
-    candidates = studies.candidates.reshape(runs * images, classes)
-    nothing = torch.empty(0, device=device)
-    offset = torch.arange(runs, device=device).unsqueeze(1) * images
-    writes = type(method).refine is not Gradient.refine
-    reads = type(method).reads
-    batches = -(-images // method.batch)
-    steps = method.epochs * batches
-    clock = torch.arange(steps, device=device) / steps
+    runs, device = len(studies), studies.features.device
+    module, params, memory = begin(method, studies, targets)
+    names, values = list(params), list(params.values())
+    optimiser = StackedOptimiser(method, values, varying)
+    lifted = Lifted(method, varying, module, studies.texts)
+    feeder = Feeder(method, varying, studies, targets)
+    batches = batch_sizes(method, feeder.images)
+    steps = method.epochs * len(batches)
+    times = torch.arange(steps, device=device)
+    clock = torch.stack([times / steps, times // len(batches)], dim=1)
     history = torch.empty(steps, runs, device=device)
 
+    def as_it_is(done: int) -> Fitted:
+        past = history[: done * len(batches)]
+        state = {name: p.detach() for name, p in zip(names, values, strict=True)}
+        return Fitted(
+            method,
+            runs,
+            state,
+            varying,
+            past.isfinite().all(0) & finite(state),
+            module,
+            feeder.weights if feeder.written else None,
+            {"loss": epoch_means(past, batches)},
+        )
+
     for epoch in range(method.epochs):
-        order = batch_orders(studies.keys, epoch, images, device)
-        for number in range(batches):
-            picked = order[:, number * method.batch : (number + 1) * method.batch]
-            rows = (picked + offset).reshape(-1)
-            shape = (runs, picked.shape[1], -1)
-            now = epoch * batches + number
-            losses, new = step(
-                params,
-                studies.features.index_select(0, picked.reshape(-1)).view(shape),
-                weights.index_select(0, rows).view(shape) if "weights" in reads else nothing,
-                candidates.index_select(0, rows).view(shape) if "candidates" in reads else nothing,
-                clock[now],
-            )
-            grads = torch.autograd.grad(losses.sum(), list(params.values()))
-            optimiser.step(grads, now / steps)
-            with torch.no_grad():
-                if writes:
-                    weights.index_copy_(0, rows, new.reshape(-1, classes))
-                history[now] = losses
+        order = batch_orders(studies.keys, epoch, feeder.images, device)
+        start = 0
+        for number, size in enumerate(batches):
+            now = epoch * len(batches) + number
+            feeder.turn_to(order[:, start : start + size])
+            batch = feeder.batch(now, epoch, memory, clock[now])
+            start += size
+            losses, update = lifted.step(params, batch)
+            optimiser.step(torch.autograd.grad(losses.sum(), values), now / steps)
+            history[now] = losses.detach()
+            memory = feeder.keep(update, memory)
+            if method.second_pass:
+                after = replace(batch, memory=memory) if update.memory else batch
+                memory = feeder.keep(lifted.revise(params, after), memory)
+        if type(method).after_epoch is not Gradient.after_epoch:
+            update = lifted.after_epoch(epoch, feeder.weights, studies.candidates, memory)
+            memory = feeder.keep_all(update, memory)
         if progress is not None:
             progress(epoch + 1, method.epochs)
-    state = {name: p.detach() for name, p in params.items()}
-    return Fitted(
-        method,
-        runs,
-        state,
-        varying,
-        history.isfinite().all(0) & finite(state),
-        module,
-        weights.view(runs, images, classes) if writes else None,
-        {"loss": epoch_means(history, method.epochs, method.batch, images)},
-    )
+        if watch is not None:
+            watch(epoch + 1, as_it_is(epoch + 1))
+    return as_it_is(method.epochs)
 
 
 def finite(state: State) -> Tensor:
     """(R,) whether all learned numbers of a run are finite."""
-    sound = [values.flatten(1).isfinite().all(1) for values in state.values()]
+    sound = [values.reshape(len(values), -1).isfinite().all(1) for values in state.values()]
     return torch.stack(sound).all(0) if sound else torch.tensor(True)
 
 
-def epoch_means(history: Tensor, epochs: int, batch: int, images: int) -> Tensor:
-    """(steps, R) mean losses of mini-batches -> (R, epochs) mean losses of images; the last batch may be smaller."""
-    batches = len(history) // epochs
-    share = torch.full((batches,), batch / images, device=history.device)
-    share[-1] = 1 - (batches - 1) * batch / images
-    return torch.einsum("ebr,b->re", history.view(epochs, batches, -1), share)
+def batch_sizes(method: Gradient, images: int) -> list[int]:
+    """How many images each step of an epoch sees."""
+    whole, rest = divmod(images, method.batch)
+    if not whole:
+        return [images]
+    return [method.batch] * whole + ([rest] if rest and method.rest == "keep" else [])
 
 
-Step = Callable[[State, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+def epoch_means(history: Tensor, batches: Sequence[int]) -> Tensor:
+    """(steps, R) mean losses of mini-batches of these sizes -> (R, epochs) mean losses of images."""
+    share = torch.tensor(batches, dtype=history.dtype, device=history.device) / sum(batches)
+    return torch.einsum("ebr,b->re", history.view(-1, len(batches), history.shape[1]), share)
 
 
-def lifted(method: Gradient, varying: Mapping[str, Tensor], module: nn.Module, studies: Studies) -> Step:
-    """Loss and refined weights of one mini-batch for all runs: (R,), (R, B, K)."""
-    texts = studies.texts
-    inner = {k: v for k, v in varying.items() if k not in ("lr", "weight_decay", "momentum", "clip")}
-
-    def one(
-        state: State,
-        features: Tensor,
-        weights: Tensor,
-        candidates: Tensor,
-        floats: Mapping[str, Any],
-        progress: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        own = replace(method, **floats) if floats else method
-        output = Output(functional_call(module, state, (features, texts)))
-        batch = Batch(weights, candidates, progress)
-        loss = own.loss(output, batch)
-        with torch.no_grad():
-            new = own.refine(output.detached(), batch)
-        return loss, loss.new_zeros(0) if new is None else new
-
-    def all_runs(
-        state: State, features: Tensor, weights: Tensor, candidates: Tensor, progress: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        axes = (0, 0, *(0 if rows.numel() else None for rows in (weights, candidates)), 0, None)
-        out: tuple[Tensor, Tensor] = vmap(one, in_dims=axes)(state, features, weights, candidates, inner, progress)
-        return out
-
-    return all_runs
-
-
-def initial_parameters(method: Gradient, studies: Studies) -> tuple[nn.Module, State]:
-    """The module, and its parameters drawn for every run from that run's own name: each (R, ...)."""
-    first = studies.first()
-    drawn: list[State] = []
+def begin(method: Gradient, studies: Studies, targets: Tensor) -> tuple[nn.Module, State, State]:
+    """The module, and parameters and memory drawn for every run from that run's own name: each (R, ...)."""
+    params: list[State] = []
+    memories: list[State] = []
     module: nn.Module | None = None
     with torch.random.fork_rng(devices=[]):
-        for key in studies.keys:
+        for run, key in enumerate(studies.keys):
             torch.manual_seed(chance.key(key, "initialisation") >> 1)
-            module = method.module(first)
-            drawn.append({name: p.detach().cpu() for name, p in module.named_parameters()})
+            study = studies.of(run, targets[run])
+            module = method.module(study)
+            params.append({name: p.detach() for name, p in module.named_parameters()})
+            memories.append(method.memory(study, params[-1]))
     assert module is not None
     device = studies.features.device
-    stacked = {name: torch.stack([one[name] for one in drawn]).to(device).requires_grad_() for name in drawn[0]}
-    return module.to(device), stacked
+
+    def stacked(drawn: list[State]) -> State:
+        return {name: torch.stack([one[name].to(device) for one in drawn]) for name in drawn[0]}
+
+    return module.to(device), {k: p.requires_grad_() for k, p in stacked(params).items()}, stacked(memories)
 
 
 def batch_orders(keys: Sequence[str], epoch: int, images: int, device: torch.device) -> Tensor:
@@ -232,16 +231,25 @@ def batch_orders(keys: Sequence[str], epoch: int, images: int, device: torch.dev
 def replica_bytes(method: Method, studies: Studies) -> int:
     """Predicted bytes that one more run adds to a stack."""
     images, classes = studies.candidates.shape[1:]
+    width = studies.features.shape[-1]
     table = images * classes
+    own = 4 * images * width if studies.own_features else 0
     if not isinstance(method, Gradient):
         # Targets, candidates and a few solver matrices of the feature width.
-        return table * 9 + 12 * 4 * studies.features.shape[1] ** 2
-    module = method.module(studies.first())
-    parameters = sum(p.numel() for p in module.parameters())
+        return own + table * 9 + 12 * 4 * width**2
+    _, params, memory = begin(method, studies, studies.uniform)
+    parameters = _bytes(params) // len(studies)
+    carried = _bytes(memory) // len(studies) + _bytes(method.tables(studies.of(0)))
     rows = min(method.batch, images)
-    activations = rows * (8 * classes + 6 * studies.features.shape[1] + 4 * method.hidden)
-    # Parameters, gradient and two moments; targets, working weights and candidates; the order of an epoch.
-    return 16 * parameters + table * 9 + 4 * activations + 8 * images
+    passes = 1 + method.looks
+    activations = 4 * rows * passes * (8 * classes + 6 * width + 4 * method.hidden)
+    # Parameters, gradient and two moments; targets, working weights and candidates; the order of an epoch. Memory is
+    # there twice while it is replaced.
+    return own + 4 * parameters + table * 9 + 2 * carried + activations + 8 * images
+
+
+def _bytes(state: State) -> int:
+    return sum(values.numel() * values.element_size() for values in state.values())
 
 
 def cut(items: Sequence[Any], width: int) -> Iterator[Sequence[Any]]:

@@ -12,6 +12,8 @@ from pzsl_bench import chance
 from pzsl_bench.ambiguity import draw_candidates
 from pzsl_bench.problem import Problem, Studies
 
+VIEWS = 3
+
 
 def toy_problem(
     seen: int = 8,
@@ -30,19 +32,25 @@ def toy_problem(
         rows = texts[truth] + noise * rng.normal(size=(len(truth), width)) / width**0.5
         return torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True)).float()
 
+    def looks(images: torch.Tensor) -> torch.Tensor:
+        moved = images + torch.from_numpy(0.1 * rng.normal(size=(VIEWS, *images.shape)) / width**0.5).float()
+        return torch.nn.functional.normalize(moved, dim=-1)
+
     train_truth = np.repeat(np.arange(seen), per_class)
     test_truth = np.repeat(np.arange(classes), per_class)
+    train, test = images(train_truth), images(test_truth)
     return Problem(
         name="toy",
-        train=images(train_truth),
+        train=train,
         train_truth=train_truth,
-        test=images(test_truth),
+        test=test,
         test_truth=test_truth,
         texts=torch.from_numpy(texts).float(),
         class_names=tuple(f"class {k}" for k in range(classes)),
         seen=seen,
         validation=tuple(range(0, seen, 4)),
         scale=20.0,
+        views=looks(train),
     )
 
 

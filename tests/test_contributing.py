@@ -67,7 +67,7 @@ def test_its_refined_weights_are_its_formula(name: str) -> None:
     assert isinstance(method, Gradient)
     logits = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 9.0]])
     candidates = torch.tensor([[True, True, False], [True, True, True]])
-    refined = method.refine(Output(logits), Batch(candidates.float(), candidates, torch.tensor(0.0)))
+    refined = method.refine(Output(logits), Batch(weights=candidates.float(), candidates=candidates))
     powers = logits.softmax(-1) ** 2 * candidates
     torch.testing.assert_close(refined, powers / powers.sum(-1, keepdim=True))
 

@@ -67,8 +67,9 @@ def test_a_study_holds_no_truth_no_test_image_and_no_unseen_name() -> None:
         "texts",
         "class_names",
         "scale",
+        "views",
     }
-    study = studies.first()
+    study = studies.of(0)
     assert len(study.texts) == len(study.class_names) == problem.seen
     assert not set(study.class_names) & set(problem.class_names[problem.seen :])
     assert torch.equal(study.features, problem.train)

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from replay import Replay
 
-from pzsl_bench.contract import Gradient, configure
+from pzsl_bench.contract import configure
 from pzsl_bench.problem import Studies
-from pzsl_bench.stack import batch_orders, cut, fit, initial_parameters, lifted, merge, replica_bytes
+from pzsl_bench.stack import batch_orders, begin, cut, fit, merge, replica_bytes
 from pzsl_bench.toy import toy_problem, toy_studies
 
 POINTS = [("flip", rate, seed) for rate in (0.1, 0.3, 0.5) for seed in range(8)] + [("semantic", 0.5, 0)]
@@ -40,17 +41,18 @@ def methods(name: str, count: int, **settings: object) -> list:
 
 def test_a_run_starts_from_the_same_weights_and_batches_in_any_stack(studies: Studies) -> None:
     method = methods("proden", 1)[0]
-    _, together = initial_parameters(method, studies)
+    _, together, _ = begin(method, studies, studies.uniform)
     order = batch_orders(studies.keys, 2, 160, CPU)
     for run in (0, 7, 24):
-        _, alone = initial_parameters(method, only(studies, run))
+        one = only(studies, run)
+        _, alone, _ = begin(method, one, one.uniform)
         for name, value in alone.items():
             assert torch.equal(value[0], together[name][run])
         assert torch.equal(batch_orders(studies.keys[run : run + 1], 2, 160, CPU)[0], order[run])
 
 
 def test_initial_weights_and_orders_differ_between_runs_and_epochs(studies: Studies) -> None:
-    _, params = initial_parameters(methods("proden", 1)[0], studies)
+    _, params, _ = begin(methods("proden", 1)[0], studies, studies.uniform)
     assert not torch.equal(params["down.weight"][0], params["down.weight"][1])
     orders = batch_orders(studies.keys[:1], 0, 50, CPU), batch_orders(studies.keys[:1], 1, 50, CPU)
     assert not torch.equal(*orders)
@@ -74,7 +76,7 @@ def test_training_leaves_the_global_generator_alone(studies: Studies) -> None:
 def test_a_stack_equals_an_ordinary_training_loop_written_out(studies: Studies) -> None:
     one = only(studies, 5)
     method = methods("proden", 1, clip=0.5)[0]
-    module, params = initial_parameters(method, one)
+    module, params, _ = begin(method, one, one.uniform)
     module.load_state_dict({k: v[0].detach() for k, v in params.items()})
     optimiser = torch.optim.AdamW(module.parameters(), lr=method.lr, weight_decay=method.weight_decay)
     weights = one.uniform[0].clone()
@@ -155,32 +157,16 @@ def test_a_last_batch_of_one_image_is_trained(studies: Studies) -> None:
 
 
 def test_logit_gaps_of_hundreds_give_no_nan() -> None:
-    problem = toy_problem()
-    studies = toy_studies(problem, [("flip", 0.5, 0)])
-    method = configure("proden", {})
-    assert isinstance(method, Gradient)
-
-    class Given(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.logits = torch.nn.Parameter(torch.tensor([[300.0, 0.0, -300.0, 5.0, 0, 0, 0, 0]]))
-
-        def forward(self, features: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-            return self.logits
-
-    module = Given()
-    weights = torch.tensor([[[0.0, 0.5, 0.5, 0, 0, 0, 0, 0]]])
-    step = lifted(method, {}, module, studies)
-    loss, new = step(
-        {"logits": module.logits.unsqueeze(0)}, studies.features[None, :1], weights, torch.empty(0), torch.zeros(())
-    )
-    assert torch.isfinite(loss).all()
-    torch.testing.assert_close(new[0, 0, :4], torch.tensor([0.0, 1.0, 0.0, 0.0]))
+    run = Replay("proden", [[0, 1, 1, 0]])
+    loss, gradient = run.step([0], [[300.0, 0.0, -300.0, 5.0]])
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+    torch.testing.assert_close(run.weights, torch.tensor([[0.0, 1.0, 0.0, 0.0]], dtype=torch.float64))
 
 
 def test_memory_prediction_is_of_the_size_that_a_run_really_adds(studies: Studies) -> None:
     predicted = replica_bytes(methods("proden", 1)[0], studies)
-    parameters = sum(p[0].numel() for p in initial_parameters(methods("proden", 1)[0], studies)[1].values())
+    parameters = sum(p[0].numel() for p in begin(methods("proden", 1)[0], studies, studies.uniform)[1].values())
     least = 16 * parameters + 9 * studies.candidates[0].numel()
     assert least <= predicted <= 4 * least
 
