@@ -284,6 +284,11 @@ class Gradient(Method):
         """What the end of an epoch changes, from the whole (N, K) tables of a run."""
         return Update()
 
+    def score(self, net: Net, memory: State, features: Tensor) -> Tensor:
+        """(M, C) scores for the C texts of `net`, seen classes first; (M, K) from heads that know no others."""
+        scores: Tensor = net(features)
+        return scores
+
 
 @dataclass(frozen=True)
 class Viewed(Gradient):

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from pzsl_bench import chance
-from pzsl_bench.contract import ClosedForm, Gradient, Method, State
+from pzsl_bench.contract import ClosedForm, Gradient, Method, Net, State
 from pzsl_bench.feeder import Feeder
 from pzsl_bench.feeds import feed
 from pzsl_bench.lift import Lifted
@@ -45,6 +45,8 @@ class Fitted:
     module: nn.Module | None = None
     weights: Tensor | None = None
     """(R, N, K) final label weights of methods that refine them."""
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the runs carried, each (R, ...)."""
     curves: Mapping[str, Tensor] = field(default_factory=dict)
     """Each (R, epochs)."""
 
@@ -55,23 +57,24 @@ class Fitted:
         """
         method, module = self.method, self.module
 
-        def one(state: State, floats: Mapping[str, Tensor], images: Tensor) -> Tensor:
-            if module is not None:
-                logits: Tensor = functional_call(module, state, (images, texts))
-                return logits
-            assert isinstance(method, ClosedForm)
-            return replace(method, **floats).score(state, images, texts)
+        def one(state: State, memory: State, floats: Mapping[str, Any], images: Tensor) -> Tensor:
+            own_method = replace(method, **floats)
+            if isinstance(own_method, Gradient):
+                assert module is not None
+                return own_method.score(Net(module, state, texts), memory, images)
+            assert isinstance(own_method, ClosedForm)
+            return own_method.score(state, images, texts)
 
         own = features.ndim == 3
         with torch.no_grad():
             if not self.state and not self.varying and not own:
-                return one({}, {}, features).expand(self.runs, -1, -1)
+                return one({}, {}, {}, features).expand(self.runs, -1, -1)
             # What solve() returned untouched by any run's data is the same for all runs: vmap only expanded it.
             axes = {name: None if _is_expanded(value) else 0 for name, value in self.state.items()}
             state = {name: value if axes[name] == 0 else value[0] for name, value in self.state.items()}
             floats = dict(self.varying)
-            scores: Tensor = vmap(one, in_dims=(axes, 0, 0 if own else None), randomness="error")(
-                state, floats, features
+            scores: Tensor = vmap(one, in_dims=(axes, 0, 0, 0 if own else None))(
+                state, dict(self.memory), floats, features
             )
         return scores
 
@@ -153,6 +156,7 @@ def _train(
             past.isfinite().all(0) & finite(state),
             module,
             feeder.weights if feeder.written else None,
+            memory,
             {"loss": epoch_means(past, batches)},
         )
 
