@@ -127,6 +127,8 @@ class Update:
     """New values of some of the run's memory."""
     rows: State = field(default_factory=dict)
     """New rows of some of its tables."""
+    notes: State = field(default_factory=dict)
+    """Numbers worth a curve, from `step`: their means over every epoch are recorded."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,8 @@ class Method(ABC):
     """Base of all methods; subclass `ClosedForm` or `Gradient`."""
 
     info: ClassVar[MethodInfo]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of settings, for a method with a setting `preset`; what is set beside it wins."""
 
     @property
     def feed(self) -> str:
@@ -337,7 +341,7 @@ def configure(name: str, settings: Mapping[str, Any]) -> Method:
     cls = METHODS.get(name)
     known = {f.name: f for f in fields(cls)}
     values: dict[str, Any] = {}
-    for setting, value in settings.items():
+    for setting, value in {**_preset(cls, settings), **settings}.items():
         if setting not in known:
             raise unknown(f"setting of method '{name}'", setting, known)
         spec = known[setting]
@@ -346,6 +350,12 @@ def configure(name: str, settings: Mapping[str, Any]) -> Method:
     if missing:
         raise UserError(f"method '{name}' needs a value for {', '.join(missing)}")
     return cls(**values)
+
+
+def _preset(cls: type[Method], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings behind a preset; `checked` tells of a name that does not exist."""
+    name = settings.get("preset")
+    return cls.presets.get(name, {}) if isinstance(name, str) else {}
 
 
 def normalise(rows: Tensor) -> Tensor:

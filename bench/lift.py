@@ -38,7 +38,7 @@ class Lifted:
     def step(self, params: State, batch: Batch) -> tuple[Tensor, Update]:
         """(R,) losses, and the updates of all runs; tensors that a method leaves out are empty."""
 
-        def one(state: State, floats: State, seen: dict[str, Any]) -> tuple[Tensor, Tensor, State, State]:
+        def one(state: State, floats: State, seen: dict[str, Any]) -> tuple[Tensor, Tensor, State, State, State]:
             loss, update = self._own(floats).step(self._net(state), Batch(texts=self.texts, **seen))
             return loss, *_plain(update, loss)
 
@@ -48,7 +48,7 @@ class Lifted:
     def revise(self, params: State, batch: Batch) -> Update:
         """The updates after the optimiser's step."""
 
-        def one(state: State, floats: State, seen: dict[str, Any]) -> tuple[Tensor, State, State]:
+        def one(state: State, floats: State, seen: dict[str, Any]) -> tuple[Tensor, State, State, State]:
             update = self._own(floats).revise(self._net(state), Batch(texts=self.texts, **seen))
             return _plain(update, seen["features"])
 
@@ -58,7 +58,9 @@ class Lifted:
     def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
         """The updates at the end of an epoch, from (R, N, K) tables."""
 
-        def one(floats: State, weights: Tensor, candidates: Tensor, memory: State) -> tuple[Tensor, State, State]:
+        def one(
+            floats: State, weights: Tensor, candidates: Tensor, memory: State
+        ) -> tuple[Tensor, State, State, State]:
             return _plain(self._own(floats).after_epoch(epoch, weights, candidates, memory), weights)
 
         with torch.no_grad():
@@ -89,11 +91,11 @@ def _parts(batch: Batch) -> dict[str, Any]:
     return {name: getattr(batch, name) for name in EVERY_BATCH}
 
 
-def _plain(update: Update, like: Tensor) -> tuple[Tensor, State, State]:
+def _plain(update: Update, like: Tensor) -> tuple[Tensor, State, State, State]:
     """An update as vmap can return it: tensors only."""
     weights = like.new_zeros(0) if update.weights is None else update.weights
-    return weights, update.memory, update.rows
+    return weights, update.memory, update.rows, update.notes
 
 
-def _update(weights: Tensor, memory: State, rows: State) -> Update:
-    return Update(weights if weights.numel() else None, memory, rows)
+def _update(weights: Tensor, memory: State, rows: State, notes: State) -> Update:
+    return Update(weights if weights.numel() else None, memory, rows, notes)

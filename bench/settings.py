@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import Field, field
 from typing import Any
 
 from pzsl_bench.errors import UserError, unknown
@@ -19,10 +19,26 @@ def hyper(
     choices: Sequence[str] | None = None,
     above: float | None = None,
     below: float | None = None,
+    fixed: bool = False,
 ) -> Any:
-    """A hyper-parameter: default, half a line of meaning, log-uniform search range, allowed values."""
-    meta = {"meaning": meaning, "search": search, "choices": choices, "above": above, "below": below}
+    """A hyper-parameter: default, half a line of meaning, log-uniform search range, allowed values.
+
+    A `fixed` float is the same for all runs of a stack, so that a method may branch on it.
+    """
+    meta = {
+        "meaning": meaning,
+        "search": search,
+        "choices": choices,
+        "above": above,
+        "below": below,
+        "fixed": fixed,
+    }
     return field(default=default, metadata=meta)
+
+
+def may_vary(spec: Field[Any], value: object) -> bool:
+    """Whether runs of one stack may differ in this setting."""
+    return isinstance(value, float) and not spec.metadata.get("fixed")
 
 
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

@@ -26,6 +26,7 @@ from pzsl_bench.feeds import feed
 from pzsl_bench.lift import Lifted
 from pzsl_bench.optim import StackedOptimiser
 from pzsl_bench.problem import Studies
+from pzsl_bench.settings import may_vary
 
 Progress = Callable[[int, int], None]
 
@@ -106,8 +107,8 @@ def merge(methods: Sequence[Method], device: torch.device) -> tuple[Method, dict
     for spec in fields(first):
         values = [getattr(m, spec.name) for m in methods]
         if any(v != values[0] for v in values):
-            if not isinstance(values[0], float):
-                raise ValueError(f"runs of one stack differ in {spec.name}, which is not a float")
+            if not may_vary(spec, values[0]):
+                raise ValueError(f"runs of one stack differ in {spec.name}, which they must share")
             varying[spec.name] = torch.tensor(values, dtype=torch.float32, device=device)
     if any(type(m) is not type(first) for m in methods):
         raise ValueError("runs of one stack belong to one method")
@@ -143,21 +144,21 @@ def _train(
     steps = method.epochs * len(batches)
     times = torch.arange(steps, device=device)
     clock = torch.stack([times / steps, times // len(batches)], dim=1)
-    history = torch.empty(steps, runs, device=device)
+    history = {"loss": torch.empty(steps, runs, device=device)}
 
     def as_it_is(done: int) -> Fitted:
-        past = history[: done * len(batches)]
+        past = {name: numbers[: done * len(batches)] for name, numbers in history.items()}
         state = {name: p.detach() for name, p in zip(names, values, strict=True)}
         return Fitted(
             method,
             runs,
             state,
             varying,
-            past.isfinite().all(0) & finite(state),
+            past["loss"].isfinite().all(0) & finite(state),
             module,
             feeder.weights if feeder.written else None,
             memory,
-            {"loss": epoch_means(past, batches)},
+            {name: epoch_means(numbers, batches) for name, numbers in past.items()},
         )
 
     for epoch in range(method.epochs):
@@ -170,7 +171,8 @@ def _train(
             start += size
             losses, update = lifted.step(params, batch)
             optimiser.step(torch.autograd.grad(losses.sum(), values), now / steps)
-            history[now] = losses.detach()
+            for name, numbers in {"loss": losses, **update.notes}.items():
+                history.setdefault(name, torch.zeros_like(history["loss"]))[now] = numbers.detach()
             memory = feeder.keep(update, memory)
             if method.second_pass:
                 after = replace(batch, memory=memory) if update.memory else batch

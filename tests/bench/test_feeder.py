@@ -61,7 +61,8 @@ class Diary(Gradient):
         output = Output(net(batch.features))
         memory = {"steps": batch.memory["steps"] + 1, "sum": batch.memory["sum"] + batch.dice["one"].sum()}
         rows = {"visits": batch.rows["visits"] + 1, "last": batch.features}
-        return self.loss(output, batch), Update(batch.candidates.float(), memory, rows)
+        notes = {"epoch": batch.epoch.float(), "share": batch.progress}
+        return self.loss(output, batch), Update(batch.candidates.float(), memory, rows, notes)
 
     def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
         return Update(weights * (epoch + 1), {"ends": memory["ends"] + memory["steps"]})
@@ -92,6 +93,13 @@ def test_new_weights_reach_their_own_images_and_epoch_ends_see_whole_tables(stud
     assert fitted.weights is not None
     # Every epoch writes the candidates anew, and its end multiplies by the number of the epoch.
     torch.testing.assert_close(fitted.weights, 2 * studies.candidates.float())
+
+
+def test_notes_become_curves_of_epoch_means(studies: Studies) -> None:
+    curves = fit([Diary()] * 3, studies).curves
+    assert curves["epoch"].tolist() == [[0, 1]] * 3
+    # Four batches of 50, 50, 50 and 10 images at shares 0, 1/8, 2/8, 3/8 of the training.
+    torch.testing.assert_close(curves["share"][0, 0], torch.tensor((50 * 3 / 8 + 10 * 3 / 8) / 160))
 
 
 def test_tables_are_written_at_the_rows_of_the_batch(studies: Studies) -> None:
