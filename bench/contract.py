@@ -259,8 +259,8 @@ class Gradient(Method):
         """What the run carries from step to step without a gradient: prototypes, queues, moving averages."""
         return {}
 
-    def dice(self, images: int) -> Mapping[str, tuple[int, ...]]:
-        """Names and shapes of the uniform random numbers that a step on so many images wants."""
+    def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
+        """Names and shapes of the uniform random numbers that a step on so many images and classes wants."""
         return {}
 
     @abstractmethod

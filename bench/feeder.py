@@ -30,7 +30,7 @@ class Feeder:
         self._candidates = studies.candidates.flatten(0, 1)
         self._weights = _first_weights(method, studies, targets).flatten(0, 1)
         self._tables = _tables(method, studies, targets)
-        self._largest = {name: _size(shape) for name, shape in method.dice(method.batch).items()}
+        self._largest = {name: _size(shape) for name, shape in method.dice(method.batch, self.classes).items()}
         self._dice = Dice(studies.keys, device)
         self._views = view_maker(method, varying, studies) if method.looks else None
 
@@ -50,7 +50,7 @@ class Feeder:
         reads = self.method.reads
         progress, number = clock.unbind()
         features = self._gather(self._features, self.rows if self.studies.own_features else self.picked)
-        shapes = self.method.dice(self.size)
+        shapes = self.method.dice(self.size, self.classes)
         return Batch(
             features=features,
             texts=self.studies.texts,
