@@ -170,7 +170,8 @@ def _train(
             batch = feeder.batch(now, epoch, memory, clock[now])
             start += size
             losses, update = lifted.step(params, batch)
-            optimiser.step(torch.autograd.grad(losses.sum(), values), now / steps)
+            grads = torch.autograd.grad(losses.sum(), values, allow_unused=True, materialize_grads=True)
+            optimiser.step(grads, now / steps)
             for name, numbers in {"loss": losses, **update.notes}.items():
                 history.setdefault(name, torch.zeros_like(history["loss"]))[now] = numbers.detach()
             memory = feeder.keep(update, memory)
