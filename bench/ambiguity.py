@@ -8,7 +8,7 @@ rate only adds labels to the sets of a lower one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,8 @@ class Labelled:
     """(K, a) unit embeddings of the seen class names."""
     reference: Callable[[], Reals]
     """(N, K) logits of the reference model (the encoder's own zero-shot head); made only when asked for."""
+    given: Mask | None = None
+    """(N, K) the candidate sets that the images came with, where they did."""
 
     def truth_mask(self) -> Mask:
         """(N, K) one true label a row."""
@@ -55,16 +57,32 @@ class Ambiguity:
     version: int
     draw: Generator
     """(labelled, rate, stream of random numbers) -> (N, K) candidate mask."""
+    needs: frozenset[str] = frozenset()
+    """What a dataset must have for it: "texts" of its classes, "candidates" of its images."""
+    rated: bool = True
+    """Whether it has a rate; without one, the rate is written 0."""
+
+    def check_rate(self, rate: float) -> None:
+        """Raise UserError for a rate that it cannot have."""
+        if not 0 <= rate <= 1:
+            raise UserError(f"rate {rate!r} is not between 0 and 1")
+        if rate and not self.rated:
+            raise UserError(
+                f"ambiguity '{self.name}' has no rate: write rates: [0], or beside other ambiguities"
+                f" include: {{ambiguity: {self.name}, rate: 0}}"
+            )
 
 
 AMBIGUITIES: Registry[Ambiguity] = Registry("ambiguity", "pzsl_bench.ambiguity", whole=True)
 
 
-def ambiguity(name: str, *, title: str, summary: str, version: int = 1) -> Callable[[Generator], Generator]:
+def ambiguity(
+    name: str, *, title: str, summary: str, version: int = 1, needs: Iterable[str] = (), rated: bool = True
+) -> Callable[[Generator], Generator]:
     """Register a generator under a name."""
 
     def keep(draw: Generator) -> Generator:
-        AMBIGUITIES.add(name, Ambiguity(name, title, summary, version, draw))
+        AMBIGUITIES.add(name, Ambiguity(name, title, summary, version, draw, frozenset(needs), rated))
         return draw
 
     return keep
@@ -105,6 +123,7 @@ def pair(labelled: Labelled, rate: float, stream: int) -> Mask:
     "semantic",
     title="similar names",
     summary="wrong labels join by text similarity: the nearest with probability rate, halving every (K-1)/8 ranks",
+    needs=["texts"],
 )
 def semantic(labelled: Labelled, rate: float, stream: int) -> Mask:
     """The r-th most similar wrong label joins with probability rate * 2^(-8 r / (K-1)), r = 0, 1, ...
@@ -123,6 +142,7 @@ def semantic(labelled: Labelled, rate: float, stream: int) -> Mask:
     "instance",
     title="instance-dependent",
     summary="wrong labels join where the encoder's own zero-shot head is tempted; probabilities scaled by the rate",
+    needs=["alignment"],
 )
 def instance(labelled: Labelled, rate: float, stream: int) -> Mask:
     """False-label probabilities from the reference model: the encoder's zero-shot logits of the training images."""
@@ -141,6 +161,19 @@ def instance_probability(logits: Reals, truth: Mask, rate: float) -> Reals:
     return probability
 
 
+@ambiguity(
+    "given",
+    title="as given",
+    summary="the candidate sets that the dataset came with; no rate",
+    needs=["candidates"],
+    rated=False,
+)
+def given(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """Nothing is drawn: real ambiguity, the same for every seed but for the split."""
+    assert labelled.given is not None, "a dataset without candidate sets of its own is refused when the run is planned"
+    return labelled.given
+
+
 def join(labelled: Labelled, uniform: Reals, probability: Reals | float) -> Mask:
     """(N, K) the true labels, and every wrong one whose uniform number is below its probability."""
     mask: Mask = (uniform < probability) | labelled.truth_mask()
@@ -149,9 +182,9 @@ def join(labelled: Labelled, uniform: Reals, probability: Reals | float) -> Mask
 
 def draw_candidates(name: str, labelled: Labelled, rate: float, dataset: str, seed: int) -> Mask:
     """(N, K) candidate sets of one (dataset, ambiguity, rate, seed)."""
-    if not 0 <= rate <= 1:
-        raise UserError(f"rate {rate!r} is not between 0 and 1")
-    return AMBIGUITIES.get(name).draw(labelled, rate, chance.key("candidates", dataset, name, seed))
+    found = AMBIGUITIES.get(name)
+    found.check_rate(rate)
+    return found.draw(labelled, rate, chance.key("candidates", dataset, name, seed))
 
 
 def mask_hash(mask: Mask) -> str:

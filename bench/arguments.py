@@ -27,6 +27,7 @@ class Kind(StrEnum):
     DATASETS = "datasets"
     GRIDS = "grids"
     AMBIGUITIES = "ambiguities"
+    LANDMARKS = "landmarks"
 
 
 class TableFormat(StrEnum):
@@ -41,6 +42,15 @@ class TableFormat(StrEnum):
 class RowFormat(StrEnum):
     """How `export` can print."""
 
+    CSV = "csv"
+    JSON = "json"
+
+
+class ComparisonFormat(StrEnum):
+    """How `reproduce` can print."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
     CSV = "csv"
     JSON = "json"
 
@@ -72,6 +82,18 @@ Cache = Annotated[
     Path | None,
     option("--cache", metavar="DIR", text="Where encoded features are kept [~/.cache/pzsl-bench]."),
 ]
+Device = Annotated[str, option("--device", metavar="NAME", text="auto, cpu, cuda or cuda:1.")]
+Jobs = Annotated[int, option("--jobs", "-j", metavar="N", text="Worker processes.", min=1)]
+Memory = Annotated[
+    str | None,
+    option("--memory", metavar="SIZE", text="Budget for stacks, such as 4GB [half of what is free]."),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Compute every cell again.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed cell.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")]
+NoMlflow = Annotated[bool, typer.Option("--no-mlflow", help="Keep records only; `sync` catches up.")]
+Download = Annotated[bool, typer.Option("--download", help="Allow weights to be downloaded.")]
 Out = Annotated[Path | None, option("--out", "-o", metavar="FILE", text="Write to a file instead.")]
 RESULTS = Path("results")
 
@@ -90,6 +112,18 @@ def planned(name: str, sets: list[str] | None, encoders: list[str] | None, optio
     for problem in found.problems:
         complain(f"warning: {problem}")
     return grid, found
+
+
+def run_options(*, results: Path, device: str, memory: str | None, **more: Any) -> Options:
+    """How to run; checked before any cell is touched, since a misspelt size is no failure of every cell."""
+    from pzsl_bench import memory as memory_budget
+    from pzsl_bench.run import Options
+
+    options = Options(results=folder(results), device=device, memory=memory, **more)
+    memory_budget.pick_device(device)
+    if memory is not None:
+        memory_budget.parse(memory)
+    return options
 
 
 def folder(results: Path) -> Path:

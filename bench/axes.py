@@ -6,13 +6,23 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pzsl_bench.ambiguity import AMBIGUITIES
 from pzsl_bench.cell import Scalar
 from pzsl_bench.contract import METHODS, configure
 from pzsl_bench.errors import UserError, unknown
 from pzsl_bench.gridfile import method_entries
+from pzsl_bench.rules import MOST_DRAWS, check_pair, find_rule
 from pzsl_bench.source import find_dataset
 
 MOST_SEEDS = 100_000
@@ -114,6 +124,21 @@ def _seed_axis(value: Any) -> list[int]:
     return _seeds(value)
 
 
+def _tune(value: Any) -> int:
+    """A number of draws, plain or as {draws: 20}; 0 leaves settings as they are."""
+    if isinstance(value, dict):
+        if set(value) != {"draws"}:
+            raise ValueError("write a number of draws, such as 20 or {draws: 20}")
+        value = value["draws"]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is not a number of draws, such as 20")
+    if value == 1:
+        raise ValueError("1 draw is the settings as they are; write 2 or more, or leave it out")
+    if not 0 <= value <= MOST_DRAWS:
+        raise ValueError(f"{value} is not a number of draws from 2 to {MOST_DRAWS}")
+    return value
+
+
 def _rows(value: Any) -> list[Row]:
     """Every combination of the settings of every entry."""
     entries = _plainly(method_entries, value if value == "all" else _listed(value))
@@ -130,6 +155,8 @@ Encoders = Annotated[list[str], _named(str)]
 Ambiguities = Annotated[list[str], _named(AMBIGUITIES.get)]
 Rates = Annotated[list[float], _axis(_rate)]
 Methods = Annotated[list[str], _named(METHODS.get)]
+Selects = Annotated[list[str], _named(find_rule)]
+Tune = Annotated[int, BeforeValidator(_tune)]
 
 
 class Point(BaseModel):
@@ -144,6 +171,8 @@ class Point(BaseModel):
     method: Methods | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     seed: Annotated[list[int], BeforeValidator(_seeds)] | None = None
+    select: Selects | None = None
+    tune: Tune | None = None
 
     @model_validator(mode="after")
     def _settings_belong_to_a_method(self) -> Point:
@@ -170,8 +199,26 @@ class Axes(BaseModel):
     rates: Rates
     seeds: Annotated[list[int], BeforeValidator(_seed_axis)] = [0]
     methods: Annotated[list[Row], BeforeValidator(_rows)]
+    select: Selects = ["last"]
+    tune: Annotated[Tune, Field(validate_default=True)] = 0
     include: Annotated[list[Point], BeforeValidator(_points)] = []
     exclude: Annotated[list[Point], BeforeValidator(_points)] = []
+
+    @field_validator("tune")
+    @classmethod
+    def _draws_have_a_rule(cls, tune: int, others: ValidationInfo) -> int:
+        for select in others.data.get("select", []):
+            _plainly(lambda pair: check_pair(*pair), (select, tune))
+        return tune
+
+    @field_validator("include")
+    @classmethod
+    def _draws_of_points_have_a_rule(cls, points: list[Point], others: ValidationInfo) -> list[Point]:
+        for point in points:
+            tune = others.data.get("tune", 0) if point.tune is None else point.tune
+            for select in point.select or others.data.get("select", []):
+                _plainly(lambda pair: check_pair(*pair), (select, tune))
+        return points
 
 
 def read_axes(content: Mapping[str, Any], label: str, touched: set[str]) -> Axes:
@@ -183,7 +230,8 @@ def read_axes(content: Mapping[str, Any], label: str, touched: set[str]) -> Axes
         found = error.errors(include_url=False)
         first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
     top, *rest = first["loc"]
-    source = "--set" if top in touched else label
+    # Draws and the rule that chooses among them are checked together, under the name of the later key.
+    source = "--set" if top in touched or (top == "tune" and "select" in touched) else label
     if first["type"] == "extra_forbidden":
         known = Point.model_fields if rest else Axes.model_fields
         where = f"{_place(top, rest[:-1])}: " if rest else ""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from pzsl_bench.rules import choice_label
 
 PROTOCOL = 1
 """Raised when the meaning of a result changes for every method: splits, metrics, candidate sets."""
@@ -25,13 +28,16 @@ class Cell:
     method: str
     settings: tuple[tuple[str, Scalar], ...]
     seed: int
+    select: str = "last"
+    """The rule that chooses the epoch, and the draw of the settings where there are several."""
+    tune: int = 0
+    """How many draws of the settings there are, the grid's own included; 0 leaves them as they are."""
 
     @property
     def row(self) -> str:
-        """The method with its settings, as tables and commands name it: eszsl(candidates_as=random)."""
-        if not self.settings:
-            return self.method
-        return f"{self.method}({','.join(f'{k}={v}' for k, v in self.settings)})"
+        """The method with its settings, as tables and commands name it: eszsl(candidates_as=random) [covering]."""
+        settings = f"({','.join(f'{k}={v}' for k, v in self.settings)})" if self.settings else ""
+        return f"{self.method}{settings} {choice_label(self.select, self.tune)}".rstrip()
 
     @property
     def where(self) -> dict[str, Scalar]:
@@ -47,6 +53,16 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.encoder}/{self.ambiguity}-{self.rate:g}/{self.row}/seed {self.seed}"
+
+
+def split_row(row: str) -> tuple[str, dict[str, str], str]:
+    """The parts of a row's name: method, settings as text, and how it was chosen (empty for the end of training)."""
+    found = re.fullmatch(r"([^( ]*)(?:\((.*)\))?(?: (\[.*\]))?", row, re.DOTALL)
+    if found is None:
+        return row, {}, ""
+    method, inside, choice = found.groups()
+    pairs = re.split(r",(?=\w+=)", inside) if inside else []
+    return method, {key: value for key, _, value in (pair.partition("=") for pair in pairs)}, choice or ""
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:

@@ -39,8 +39,8 @@ def uniform(stream: int, *shape: int) -> NDArray[np.float64]:
     return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def uniform_at(stream: int, index: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The uniform numbers at these positions of a stream."""
+def uniform_at(stream: int | NDArray[np.uint64], index: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The uniform numbers at these positions of a stream, or of many that broadcast against them."""
     return (bits(stream, index) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pzsl_bench import __version__, cli_read, cli_run
+from pzsl_bench import __version__, cli_read, cli_reproduce, cli_run
 from pzsl_bench.arguments import PROGRAM
 from pzsl_bench.errors import UserError
 from pzsl_bench.live import complain
@@ -76,6 +76,7 @@ def _root(
 
 app.command()(cli_run.run)
 app.command()(cli_run.plan)
+app.command()(cli_reproduce.reproduce)
 app.command()(cli_read.table)
 app.command()(cli_read.export)
 app.command(name="list")(cli_read.list_)

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 def table(
     grid: GridName,
-    metric: Annotated[str, option("--metric", "-m", metavar="NAME", text="H, T1, U, S, seen_acc, D, ...")] = "H",
+    metric: Annotated[
+        str | None,
+        option("--metric", "-m", metavar="NAME", text="H, T1, U, S, accuracy, seen_acc, D, ... [H, else accuracy]"),
+    ] = None,
     fmt: Annotated[TableFormat, typer.Option("--format", "-f", help="How to print it.")] = TableFormat.TEXT,
     out: Out = None,
     sets: Set = None,
@@ -59,9 +62,11 @@ def table(
     if not records:
         raise UserError(f"no result of grid '{checked.name}' under {results}; first: {PROGRAM} run --grid {grid}")
     _note_gaps(found)
+    from pzsl_bench.deliver import telling_metrics
     from pzsl_bench.tables import table as lay_out
 
-    _hand_over(lay_out(frame(records), metric, fmt=fmt.value, seeds=len(checked.axes.seeds)), out)
+    metric = metric or telling_metrics(records)[0]
+    hand_over(lay_out(frame(records), metric, fmt=fmt.value, seeds=len(checked.axes.seeds)), out)
 
 
 def export(
@@ -88,15 +93,15 @@ def export(
     _note_gaps(found)
     rows = frame(found.records())
     if fmt is RowFormat.CSV:
-        _hand_over(rows.to_csv(index=False), out)
+        hand_over(rows.to_csv(index=False), out)
     else:
-        _hand_over(rows.to_json(orient="records", indent=1, double_precision=15), out)
+        hand_over(rows.to_json(orient="records", indent=1, double_precision=15), out)
 
 
 def list_(
     kind: Annotated[Kind | None, typer.Argument(help="Leave it out to list everything.")] = None,
 ) -> None:
-    """List methods, datasets, grids or ambiguities.
+    """List methods, datasets, grids, ambiguities or landmarks.
 
     \b
     Examples:
@@ -111,7 +116,7 @@ def list_(
         complain(f"warning: {reason}")
 
 
-def show(name: Annotated[str, typer.Argument(help="A method, dataset, ambiguity or grid.")]) -> None:
+def show(name: Annotated[str, typer.Argument(help="A method, dataset, ambiguity, grid or landmark.")]) -> None:
     """Show all that is known of a name.
 
     Citation, version, settings, search ranges, and what differs from the paper.
@@ -151,12 +156,13 @@ def doctor(results: Results = RESULTS, data: Data = None, cache: Cache = None) -
 
 
 def _note_gaps(found: Plan) -> None:
-    gaps = len(found.cells) - len(found.records())
+    gaps = sum(planned.record is None and not planned.lack for planned in found.cells)
     if gaps:
         complain(f"note: {gaps} of {len(found.cells)} cells have no result yet")
 
 
-def _hand_over(text: str, out: Path | None) -> None:
+def hand_over(text: str, out: Path | None) -> None:
+    """Print a text, or write it where --out says."""
     if out is None:
         typer.echo(text.rstrip("\n"))
         return

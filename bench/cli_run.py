@@ -15,13 +15,23 @@ from pzsl_bench.arguments import (
     RESULTS,
     Cache,
     Data,
+    Device,
+    Download,
+    DryRun,
     Encoder,
+    FailFast,
+    Fresh,
     GridName,
+    Jobs,
+    Memory,
+    NoMlflow,
     Results,
+    RetryFailed,
     Set,
     folder,
     option,
     planned,
+    run_options,
 )
 from pzsl_bench.errors import UserError
 
@@ -31,18 +41,15 @@ def run(
     grid: GridName,
     sets: Set = None,
     encoder: Encoder = None,
-    device: Annotated[str, option("--device", metavar="NAME", text="auto, cpu, cuda or cuda:1.")] = "auto",
-    jobs: Annotated[int, option("--jobs", "-j", metavar="N", text="Worker processes.", min=1)] = 1,
-    memory: Annotated[
-        str | None,
-        option("--memory", metavar="SIZE", text="Budget for stacks, such as 4GB [half of what is free]."),
-    ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed cells again.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute every cell again.")] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed cell.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")] = False,
-    no_mlflow: Annotated[bool, typer.Option("--no-mlflow", help="Keep records only; `sync` catches up.")] = False,
-    download: Annotated[bool, typer.Option("--download", help="Allow weights to be downloaded.")] = False,
+    device: Device = "auto",
+    jobs: Jobs = 1,
+    memory: Memory = None,
+    retry_failed: RetryFailed = False,
+    fresh: Fresh = False,
+    fail_fast: FailFast = False,
+    dry_run: DryRun = False,
+    no_mlflow: NoMlflow = False,
+    download: Download = False,
     results: Results = RESULTS,
     data: Data = None,
     cache: Cache = None,
@@ -58,12 +65,10 @@ def run(
       pzsl-bench run --grid my.yaml --set methods.proden.lr=[0.001,0.01] --jobs 4
       pzsl-bench run --grid quick --encoder ViT-B-32:laion2b_s34b_b79k --download
     """
-    from pzsl_bench import memory as memory_budget
     from pzsl_bench.deliver import compute, describe_plan
-    from pzsl_bench.run import Options
 
-    options = Options(
-        results=folder(results),
+    options = run_options(
+        results=results,
         device=device,
         jobs=jobs,
         memory=memory,
@@ -75,10 +80,6 @@ def run(
         cache=cache,
         download=download,
     )
-    # Checked before any cell is touched: a misspelt size is the user's mistake, not a failure of every cell.
-    memory_budget.pick_device(device)
-    if memory is not None:
-        memory_budget.parse(memory)
     checked, found = planned(grid, sets, encoder, options)
     if dry_run:
         typer.echo(describe_plan(found, retry_failed=retry_failed, fresh=fresh))

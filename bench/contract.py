@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,16 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from pzsl_bench.errors import UserError, unknown
+from pzsl_bench.facts import SHARED_HEAD, Citation, Family, MethodInfo
 from pzsl_bench.registry import Registry
-from pzsl_bench.settings import checked
-from pzsl_bench.settings import hyper as hyper
+from pzsl_bench.settings import checked, hyper
+
+__all__ = ["SHARED_HEAD", "Citation", "Family", "MethodInfo", "hyper"]
 
 State = dict[str, Tensor]
 HEADS = ("auto", "cosine", "linear", "mlp")
+FEEDS = ("uniform", "random", "refined", "clip_prior")
+"""How candidates can become the soft labels `Study.targets`; see `bench/feeds.py`."""
 M = TypeVar("M", bound="type[Method]")
 
 METHODS: Registry[type[Method]] = Registry("method", "pzsl_bench.methods", plugins="pzsl_bench.methods")
@@ -132,39 +136,6 @@ class Update:
 
 
 @dataclass(frozen=True)
-class Citation:
-    """Where a method or data set comes from."""
-
-    authors: str
-    title: str
-    venue: str
-    year: int
-    url: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.authors}. {self.title}. {self.venue}, {self.year}." + (f" {self.url}" if self.url else "")
-
-
-Family = Literal["clip", "zsl", "pll", "pzsl", "bound"]
-
-
-@dataclass(frozen=True)
-class MethodInfo:
-    """Facts about a method, as data."""
-
-    name: str
-    title: str
-    family: Family
-    version: int
-    """Raised whenever results change; part of every record's identity."""
-    citation: Citation | None
-    deviations: tuple[str, ...]
-    """What differs from the paper or its released code, and why."""
-    reveals_truth: bool
-    """A bound that is trained on true labels; marked in every table."""
-
-
-@dataclass(frozen=True)
 class Method(ABC):
     """Base of all methods; subclass `ClosedForm` or `Gradient`."""
 
@@ -174,13 +145,28 @@ class Method(ABC):
 
     @property
     def feed(self) -> str:
-        """How candidates become `Study.targets`: uniform, random, or refined."""
+        """How candidates become `Study.targets`, one of `FEEDS`."""
         return str(getattr(self, "candidates_as", "uniform"))
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a dataset must have for this method: "texts" of its classes, "views" of its images."""
+        """What a dataset must have for this method.
+
+        "texts" of its classes, "views" of its images, "alignment": texts in the images' own space.
+        """
         return frozenset()
+
+
+@dataclass(frozen=True)
+class Fed(Method):
+    """A method for ordinary labels, which candidate sets must first be made into: `class Ale(Fed, Gradient)`."""
+
+    candidates_as: str = hyper("uniform", "how candidates are fed", choices=FEEDS)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The encoder's own scores exist only where it encoded texts and images alike."""
+        return super().needs | ({"alignment"} if self.candidates_as == "clip_prior" else set())
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from pzsl_bench.run import Options, Outcome
     from pzsl_bench.tables import Format
 
-METRICS = ("H", "T1")
-"""The tables written at the end of a run."""
+METRICS = ("H", "T1", "accuracy")
+"""The tables that a run may write at its end."""
 FILES: dict[Format, str] = {"markdown": "md", "latex": "tex"}
 
 
@@ -36,7 +37,7 @@ def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) 
     from pzsl_bench.run import execute, updated
 
     write_grid(grid, options.results)
-    for path in table_paths(options.results, grid.name).values():
+    for path in table_paths(options.results, grid.name, METRICS).values():
         # Whatever stops this run, no table may stay behind that tells of another state.
         path.unlink(missing_ok=True)
     with watch(sys.stdout) as listener:
@@ -52,7 +53,10 @@ def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) 
     bad = outcome.failed + outcome.diverged
     if bad:
         complain(f"{bad} cells failed; their records under {options.results / 'records'} say why")
-    blocked = states.get("blocked", 0) + outcome.blocked
+    lacking = sum(bool(planned.lack) for planned in plan.cells)
+    if lacking:
+        complain(f"{lacking} cells are left out: their datasets lack what their methods need")
+    blocked = states.get("blocked", 0) - lacking + outcome.blocked
     if blocked:
         complain(f"{blocked} cells are blocked: their data or weights are not here (pzsl-bench doctor)")
     return 1 if bad or blocked else 0
@@ -60,11 +64,15 @@ def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) 
 
 def _nothing_to_do(grid: Grid, plan: Plan, options: Options, states: dict[str, int], view: str) -> int:
     if states.get("blocked") == len(plan.cells):
-        raise UserError(f"no cell of grid '{grid.name}' can run: its data or weights are not on this machine")
+        why = next((planned.lack for planned in plan.cells if planned.lack), "")
+        raise UserError(
+            f"no cell of grid '{grid.name}' can run: {why or 'its data or weights are not on this machine'}"
+        )
     tell(f"nothing to do: {', '.join(f'{number} {state}' for state, number in states.items())}")
     if states.get("failed"):
         tell("failed cells are computed again with --retry-failed")
-    missing = not all(path.exists() for path in table_paths(options.results, grid.name).values())
+    metrics = telling_metrics(plan.records())
+    missing = not all(path.exists() for path in table_paths(options.results, grid.name, metrics).values())
     if write_grid(grid, options.results) or missing:
         # An earlier run was killed, or ran another selection; pandas is imported in this case only.
         write_tables(grid, plan.records(), options.results)
@@ -81,10 +89,20 @@ def _where_to_look(options: Options, view: str) -> None:
         tell(f"runs: {elsewhere}" if elsewhere else f"runs: mlflow ui, then {runs_page()}")
 
 
-def table_paths(results: Path, grid: str) -> dict[tuple[str, Format], Path]:
+def table_paths(results: Path, grid: str, metrics: Iterable[str]) -> dict[tuple[str, Format], Path]:
     """Where the tables of a grid lie, by metric and format."""
     folder = results / "tables"
-    return {(m, f): folder / f"{grid}-{m}.{suffix}" for m in METRICS for f, suffix in FILES.items()}
+    return {(m, f): folder / f"{grid}-{m}.{suffix}" for m in metrics for f, suffix in FILES.items()}
+
+
+def telling_metrics(records: Iterable[Record]) -> tuple[str, ...]:
+    """The metrics that tell most: H and T1 of what can be judged on unseen classes, accuracy of other datasets."""
+    done = [record for record in records if record.status == "done"]
+    judged = {metric: {r.dataset for r in done if r.metrics.get(metric) is not None} for metric in METRICS}
+    shown = [metric for metric in ("H", "T1") if judged[metric]]
+    if judged["accuracy"] - judged["H"]:
+        shown.append("accuracy")
+    return tuple(shown) or ("H", "T1")
 
 
 def write_tables(grid: Grid, records: list[Record], results: Path) -> str:
@@ -92,10 +110,10 @@ def write_tables(grid: Grid, records: list[Record], results: Path) -> str:
     from pzsl_bench.records import frame
     from pzsl_bench.tables import table
 
-    tidy, seeds = frame(records), len(grid.axes.seeds)
-    for (metric, fmt), path in table_paths(results, grid.name).items():
+    tidy, seeds, metrics = frame(records), len(grid.axes.seeds), telling_metrics(records)
+    for (metric, fmt), path in table_paths(results, grid.name, metrics).items():
         write(path, table(tidy, metric, fmt=fmt, seeds=seeds))
-    return "\n\n".join(table(tidy, metric, seeds=seeds).rstrip() for metric in METRICS)
+    return "\n\n".join(table(tidy, metric, seeds=seeds).rstrip() for metric in metrics)
 
 
 def write_grid(grid: Grid, results: Path) -> bool:
@@ -126,9 +144,11 @@ def describe_plan(plan: Plan, *, retry_failed: bool = False, fresh: bool = False
         "  " + (" · ".join(f"{number} {state}" for state, number in states.items()) or "none"),
     ]
     if todo:
-        from pzsl_bench.plan import stacks
+        from pzsl_bench.plan import stacks, trainings
 
         lines.append(f"  a run would compute {len(todo)} of them, in {len(stacks(todo))} stacks")
+        if draws := sum(trainings(planned.cell) - 1 for planned in todo if planned.cell.tune):
+            lines.append(f"  settings are drawn and compared: {draws} trainings to choose from")
         if not retry_failed and not fresh:
             guess = plan.seconds
             lines.append(
@@ -136,8 +156,10 @@ def describe_plan(plan: Plan, *, retry_failed: bool = False, fresh: bool = False
                 if guess is None
                 else f"  about {duration(guess)} of computing, judged by the cells that are done"
             )
-    elif states.get("blocked"):
+    elif states.get("blocked", 0) > (lacking := sum(bool(planned.lack) for planned in plan.cells)):
         lines.append("  nothing can run: data or weights are missing (pzsl-bench doctor)")
+    elif lacking == len(plan.cells):
+        lines.append("  nothing can run: the datasets lack what the methods need")
     else:
         lines.append("  nothing to do")
     return "\n".join(lines)

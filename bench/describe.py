@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ from typing import Any
 from pzsl_bench.ambiguity import AMBIGUITIES
 from pzsl_bench.contract import METHODS
 from pzsl_bench.errors import unknown
-from pzsl_bench.gridfile import SUFFIXES, grid_names, read_grid
+from pzsl_bench.gridfile import grid_names, read_grid
+from pzsl_bench.landmark import LANDMARKS, headline, load_landmark
+from pzsl_bench.rules import find_rule
+from pzsl_bench.shelf import SUFFIXES
 from pzsl_bench.source import DATASETS, find_dataset
 
 
 def listing(kind: str) -> str:
-    """One line for each method, dataset, grid or ambiguity."""
+    """One line for each method, dataset, grid, ambiguity or landmark."""
     rows: list[tuple[str, ...]]
     if kind == "methods":
         rows = [(name, cls.info.title, cls.info.family) for name, cls in METHODS.all().items()]
@@ -28,6 +31,8 @@ def listing(kind: str) -> str:
         ]
     elif kind == "ambiguities":
         rows = [(name, found.title, found.summary) for name, found in AMBIGUITIES.all().items()]
+    elif kind == "landmarks":
+        rows = [(name, *headline(name)) for name in LANDMARKS.names()]
     else:
         rows = [(name, str(read_grid(name)[2].get("about", ""))) for name in grid_names()]
     return columns(rows)
@@ -49,15 +54,19 @@ def description(name: str) -> str:
     if name in METHODS.names():
         found.append(_method(name))
     if base in DATASETS.names():
-        find_dataset(name)
-        found.append(_dataset(base))
+        variants = name.split(":")[1:]
+        if variants:
+            find_dataset(name)
+        found.append(_dataset(base, variants))
     if name in AMBIGUITIES.names():
         found.append(_ambiguity(name))
     if name in grid_names() or Path(name).suffix in SUFFIXES:
         found.append(_grid(name))
+    if name in LANDMARKS.names():
+        found.append(_landmark(name))
     if not found:
-        known = {*METHODS.names(), *DATASETS.names(), *AMBIGUITIES.names(), *grid_names()}
-        raise unknown("method, dataset, ambiguity or grid", name, known)
+        known = {*METHODS.names(), *DATASETS.names(), *AMBIGUITIES.names(), *grid_names(), *LANDMARKS.names()}
+        raise unknown("method, dataset, ambiguity, grid or landmark", name, known)
     return "\n\n".join(found)
 
 
@@ -110,7 +119,7 @@ def _range(rules: Any) -> str:
     return ""
 
 
-def _dataset(name: str) -> str:
+def _dataset(name: str, variants: Sequence[str]) -> str:
     cls = DATASETS.get(name)
     info = cls.info
     docs = inspect.cleandoc(cls.__doc__ or sys.modules[cls.__module__].__doc__ or "")
@@ -128,6 +137,8 @@ def _dataset(name: str) -> str:
     ]
     if docs:
         parts += ["", docs]
+    if more := cls.details(variants):
+        parts += ["", more[0], columns(more[1])]
     if info.deviations:
         parts += ["", *_bullets("What differs from the source", info.deviations)]
     return "\n".join(parts)
@@ -154,7 +165,29 @@ def _grid(name: str) -> str:
         ambiguities=", ".join(axes.ambiguities),
         rates=", ".join(f"{rate:g}" for rate in axes.rates),
         seeds=", ".join(map(str, axes.seeds)),
+        select="; ".join(f"{name} ({find_rule(name).meaning})" for name in axes.select if axes.select != ["last"]),
+        draws=axes.tune or "",
         include=len(axes.include) or "",
         exclude=len(axes.exclude) or "",
     )
     return "\n".join([f"{grid.name} (grid)", facts, "", *_bullets("Rows", rows)])
+
+
+def _landmark(name: str) -> str:
+    landmark = load_landmark(name)
+    sheet, axes = landmark.sheet, landmark.grid.axes
+    facts = _facts(
+        origin=landmark.origin,
+        source=" ".join(sheet.source.split()),
+        use=" ".join(sheet.use.split()),
+        metric=sheet.metric,
+        unit=sheet.unit,
+        dataset=", ".join(axes.datasets),
+        seeds=", ".join(map(str, axes.seeds)),
+    )
+    known = [
+        (row, f"{found.mean:g}", "" if found.std is None else f"{found.std:g}", found.n)
+        for row, found in sheet.rows.items()
+    ]
+    rows = columns([("row", "mean", "std", "n"), *known])
+    return "\n".join([f"{sheet.title} (landmark)", facts, "", "Rows", rows])

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
@@ -156,7 +156,7 @@ def _folder(name: str, folder: Path, otherwise: str) -> Iterator[Check]:
 def _cache(cache: Path) -> Iterator[Check]:
     for check in _folder("cache", cache, "--cache DIR, or PZSL_CACHE, names another place"):
         sizes = [f.stat().st_size for f in cache.rglob("*") if f.is_file()] if cache.is_dir() else []
-        arrays = len(list(cache.glob("features/*/done.json")))
+        arrays = sum(len(list(cache.glob(f"{kind}/*/done.json"))) for kind in ("features", "views"))
         note = f"; {arrays} finished feature arrays, {sum(sizes) / 2**20:.1f} MB in all"
         yield Check(check.name, check.ok, check.detail + note, check.fix)
 
@@ -195,7 +195,11 @@ def _datasets(data: Path | None) -> Iterator[Check]:
     from pzsl_bench.source import DATASETS, find_dataset
 
     for name in DATASETS.all():
-        obtain = DATASETS.get(name).info.obtain
+        cls = DATASETS.get(name)
+        obtain = cls.info.obtain
+        if (members := cls.members(data)) != (name,):
+            yield _collection(name, members, data, obtain)
+            continue
         try:
             source = find_dataset(name, data).open()
         except Exception as error:
@@ -204,6 +208,27 @@ def _datasets(data: Path | None) -> Iterator[Check]:
         kind = "images" if source.images is not None else "ready features"
         detail = f"{len(source.labels)} {kind}, {len(source.seen)} seen and {len(source.unseen)} unseen classes"
         yield Check(f"dataset {name}", True, detail)
+
+
+def _collection(name: str, members: Sequence[str], data: Path | None, obtain: str) -> Check:
+    """A dataset of several files, none of which has to be here."""
+    from pzsl_bench.source import find_dataset
+
+    here, bad = [], []
+    for spec in members:
+        try:
+            find_dataset(spec, data).open()
+        except MissingDataError:
+            continue
+        except Exception as error:
+            bad.append(_one_line(error))
+        else:
+            here.append(spec)
+    if bad:
+        return Check(f"dataset {name}", False, "; ".join(bad), obtain)
+    none = f"none of {len(members)} here" if members else "none here"
+    some = f"{', '.join(here)} of {len(members)}" if here else f"{none} (pzsl-bench show {name})"
+    return Check(f"dataset {name}", True, some)
 
 
 def _mlflow(default: Path) -> Iterator[Check]:

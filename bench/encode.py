@@ -2,63 +2,57 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
-import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.cache import cache_root, unwritable, write_whole
+from pzsl_bench.augment import RECIPE, VIEWS, Augmentation
+from pzsl_bench.cache import cache_root, write_whole
 from pzsl_bench.cell import identity_hash
 from pzsl_bench.encoder import Encoder, NoEncoder, find_encoder
 from pzsl_bench.errors import UserError
+from pzsl_bench.extract import BLOCK, Extraction, Forms, Progress
 from pzsl_bench.feature_cache import FeatureFile
-from pzsl_bench.prompts import class_texts, unit_rows
-from pzsl_bench.reading import prepared, readable
+from pzsl_bench.prompts import unit_rows
 from pzsl_bench.source import Source
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pzsl_bench.clip_model import LoadedEncoder
 
-__all__ = ["Encoded", "cache_root", "encode", "find_encoder"]
-
-BLOCK = 256
-"""Images that are read, encoded and stored in one go; what an interruption can cost."""
-
-SAMPLE = 64
-"""Unreadable images that are tried again before a cached array is used."""
+__all__ = ["BLOCK", "Encoded", "cache_root", "encode", "find_encoder"]
 
 FORMAT = 1
 """Raised when the meaning of a cached array changes."""
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class Encoded:
-    """Unit vectors of M images and C classes."""
+    """Unit vectors of M images and C classes; features that no encoder made are as they came."""
 
     features: NDArray[np.float32]
     """(M, d), read-only; memory-mapped when it comes from the cache."""
     texts: NDArray[np.float32]
-    """(C, a)"""
+    """(C, a); a = 0 where nothing makes texts."""
     scale: float
     """The logit scale that goes with them."""
     key: str
     """Hash of all that determines the numbers."""
     unreadable: tuple[int, ...]
     """Images that could not be read; their rows are NaN."""
+    views: NDArray[np.float32] | None = None
+    """(V, N, d) if asked for: V augmented forms of each readable training image of a seen class, in their order."""
 
 
 def encode(
@@ -70,22 +64,14 @@ def encode(
     device: str = "cpu",
     download: bool = False,
     progress: Progress | None = None,
+    views: bool = False,
 ) -> Encoded:
-    """Features of a dataset; the model is loaded only when the cache lacks something."""
+    """Features of a dataset, and augmented views if wanted; the model is loaded only when the cache lacks something."""
+    if views and not source.has_views:
+        raise UserError(f"dataset '{name}' has no images of which views could be encoded; views: noise works there")
     job = _Job(source, name, encoder, cache, device, download, progress or (lambda what, done, total: None))
-    if source.features is not None:
-        return job.ready(source.features)
-    if isinstance(encoder, NoEncoder):
-        raise UserError(f"dataset '{name}' holds images, so it needs an encoder; try --encoder embedded")
-    features, unreadable = job.images()
-    texts, scale = job.texts()
-    if unreadable:
-        some = ", ".join(map(str, unreadable[:5])) + (", ..." if len(unreadable) > 5 else "")
-        warnings.warn(
-            f"{name}: {len(unreadable)} of {len(features)} images cannot be read (numbers {some})", stacklevel=2
-        )
-    key = identity_hash({"images": job.image_key, "texts": job.text_key, "unreadable": list(unreadable)})
-    return Encoded(features, texts, scale, key, unreadable)
+    made = job.ready(source.features) if source.features is not None else job.encoded()
+    return replace(made, views=job.views(made)) if views else made
 
 
 @dataclass(frozen=True)
@@ -107,13 +93,19 @@ class _Job:
         """Class names and templates are left out: renamed classes have the same images."""
         return {
             "format": FORMAT,
-            "encoder": self.encoder.fingerprint(),
+            "encoder": self.encoder.of_images.fingerprint(),
             "preprocessing": self.encoder.preprocessing,
             "dataset": self.source.checksum,
             "images": len(self.source.labels),
             "view": 0,
             "block": BLOCK,
         }
+
+    @property
+    def view_key(self) -> dict[str, Any]:
+        """What determines the plain features, the recipe of the views, and which images have them."""
+        rows = hashlib.sha256(self.source.training.astype("<i8").tobytes()).hexdigest()
+        return {**self.image_key, "view": RECIPE, "rows": rows[:16]}
 
     @property
     def text_key(self) -> dict[str, Any]:
@@ -127,6 +119,21 @@ class _Job:
         slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", self.name.partition(":")[0])[:40]
         return self.cache / kind / f"{slug}-{identity_hash(key)[:16]}"
 
+    def encoded(self) -> Encoded:
+        """Features of images."""
+        if isinstance(self.encoder, NoEncoder):
+            raise UserError(f"dataset '{self.name}' holds images, so it needs an encoder; try --encoder embedded")
+        features, unreadable = self.images()
+        texts, scale = self.texts()
+        if unreadable:
+            some = ", ".join(map(str, unreadable[:5])) + (", ..." if len(unreadable) > 5 else "")
+            warnings.warn(
+                f"{self.name}: {len(unreadable)} of {len(features)} images cannot be read (numbers {some})",
+                stacklevel=3,
+            )
+        key = identity_hash({"images": self.image_key, "texts": self.text_key, "unreadable": list(unreadable)})
+        return Encoded(features, texts, scale, key, unreadable)
+
     def ready(self, given: NDArray[np.float32]) -> Encoded:
         """Features that the dataset brings itself."""
         if self.source.texts is not None and not isinstance(self.encoder, NoEncoder):
@@ -134,11 +141,19 @@ class _Job:
                 f"dataset '{self.name}' brings ready features and class texts; encoder '{self.encoder.spec}' "
                 "has nothing to do there, use 'none'"
             )
-        if self.source.texts is None and isinstance(self.encoder, NoEncoder):
+        if self.source.standardise and not isinstance(self.encoder, NoEncoder):
+            raise UserError(f"no encoder made the features of dataset '{self.name}'; use encoder 'none'")
+        if self.source.texts is None and isinstance(self.encoder, NoEncoder) and self.source.unseen:
             raise UserError(f"dataset '{self.name}' brings no class texts, so it needs the encoder of its features")
-        features = unit_rows(given)
+        # What is standardised later keeps its lengths.
+        features = unit_rows(given) if self.source.unit and not self.source.standardise else given.view()
         features.flags.writeable = False
         texts, scale = self.texts()
+        if self.source.texts is None and texts.shape[1] not in (0, features.shape[1]):
+            raise UserError(
+                f"encoder '{self.encoder.spec}' did not make the features of dataset '{self.name}': it makes"
+                f" {texts.shape[1]} numbers of a class name, but the features have {features.shape[1]}"
+            )
         unreadable = tuple(np.flatnonzero(np.isnan(features[:, 0])).tolist())
         key = identity_hash({"ready": self.source.checksum, "texts": self.text_key})
         return Encoded(features, texts, scale, key, unreadable)
@@ -146,7 +161,11 @@ class _Job:
     def texts(self) -> tuple[NDArray[np.float32], float]:
         """(C, a) class vectors and the logit scale."""
         if self.source.texts is not None:
-            return unit_rows(self.source.texts), self.source.scale
+            # The lengths of a single column are all that it says.
+            single = self.source.texts.shape[1] == 1
+            return self.source.texts if single else unit_rows(self.source.texts), self.source.scale
+        if isinstance(self.encoder, NoEncoder):
+            return np.empty((len(self.source.class_names), 0), dtype=np.float32), self.source.scale
         path = self.folder("texts", self.text_key).with_suffix(".npz")
         try:
             with np.load(path, allow_pickle=False) as held:
@@ -158,7 +177,7 @@ class _Job:
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
             warnings.warn(f"class texts {path} are damaged; encoding again", stacklevel=3)
         model = self.model
-        texts = class_texts(model.encode_texts, self.source.class_names, self.source.templates)
+        texts = self.encoder.class_texts(model.encode_texts, self.source.class_names, self.source.templates)
         buffer = io.BytesIO()
         np.savez(buffer, texts=texts, scale=np.float64(model.scale), key=np.array(json.dumps(self.text_key)))
         write_whole(path, buffer.getvalue())
@@ -166,75 +185,48 @@ class _Job:
 
     def images(self) -> tuple[NDArray[np.float32], tuple[int, ...]]:
         """(M, d) image vectors and the unreadable rows."""
-        total = len(self.source.labels)
-        folder = self.folder("features", self.image_key)
-        file = FeatureFile(folder, self.image_key, total)
-        held = self._held(file)
-        if held is None:
-            with Alone(folder):
-                # Another process may have finished while this one waited.
-                held = self._held(file)
-                if held is None:
-                    self._extract(file, total)
-                    held = file.open()
-        if held is None:
-            raise UserError(f"the feature cache {folder} cannot be read back; --cache DIR names another place")
-        return held
+        return self._extracted("features", self.image_key, np.arange(len(self.source.labels)), 1, _as_it_is, "")
 
-    def _held(self, file: FeatureFile) -> tuple[NDArray[np.float32], tuple[int, ...]] | None:
-        """What the cache holds, unless images that were unreadable then (a disk that was away) can be read now."""
-        held = file.open()
-        if held is None or self.source.images is None:
-            return held
-        images = self.source.images
-        if not any(readable(images, i) for i in held[1][:SAMPLE]):
-            return held
-        warnings.warn(f"{self.name}: images that could not be read can be read now; encoding again", stacklevel=4)
-        file.forget()
-        return None
-
-    def _extract(self, file: FeatureFile, total: int) -> None:
-        assert self.source.images is not None
-        images, model, began = self.source.images, self.model, time.time()
-
-        def blocks(start: int) -> Iterator[NDArray[np.float32]]:
-            for ready in prepared(images, model.prepare, range(start, total), BLOCK):
-                rows = np.full((len(ready), model.dim), np.nan, dtype=np.float32)
-                good = [i for i, p in enumerate(ready) if p is not None]
-                if good:
-                    rows[good] = model.embed([p for p in ready if p is not None])
-                yield rows
-
-        information = {
-            "dataset": self.name,
-            "preprocessing": model.preprocessing,
-            "open_clip": version("open_clip_torch"),
-            "device": self.device,
-            "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
-        }
-        from pzsl_bench.clip_model import one_core_for_the_reader
-
-        with one_core_for_the_reader() if hasattr(images, "many") else nullcontext():
-            file.make(
-                model.dim, BLOCK, blocks, information, lambda done: self.progress(f"encoding {self.name}", done, total)
+    def views(self, made: Encoded) -> NDArray[np.float32]:
+        """(V, N, d) views of the training images of seen classes whose plain features are there, in the same order."""
+        rows = self.source.training
+        if self.source.images is None:
+            assert self.source.views is not None
+            views, unreadable = unit_rows(self.source.views()), made.unreadable
+        else:
+            # All views in one pass and one file: to read an image can be more work than to encode it.
+            forms = Augmentation.suiting(self.encoder.preprocessing, self.source.checksum)
+            what = f"{VIEWS} views of "
+            found, unreadable = self._extracted("views", self.view_key, rows, VIEWS, forms, what)
+            views = found.reshape(len(rows), VIEWS, found.shape[1]).transpose(1, 0, 2)
+        there = ~np.isin(rows, made.unreadable)
+        lost = there & np.isin(rows, unreadable)
+        if lost.any():
+            # Whoever wants views trains on the same images and candidate sets as everybody else.
+            what = "image" if lost.sum() == 1 else "images"
+            warnings.warn(
+                f"{self.name}: {lost.sum()} {what} can no longer be read; plain features stand in for their views",
+                stacklevel=3,
             )
+            views = views.copy()
+            views[:, lost] = made.features[rows[lost]]
+        return views if there.all() else views[:, there]
+
+    def _extracted(
+        self, kind: str, key: dict[str, Any], picked: NDArray[np.int64], width: int, forms: Forms, what: str
+    ) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+        assert self.source.images is not None
+        extraction = Extraction(
+            name=self.name,
+            title=f"encoding {what}{self.name}",
+            images=self.source.images,
+            picked=picked,
+            forms=forms,
+            width=width,
+            file=FeatureFile(self.folder(kind, key), key, len(picked) * width),
+        )
+        return extraction.array(lambda: self.model, self.device, self.progress)
 
 
-class Alone:
-    """One process at a time extracts into a folder; the lock of a process that dies is free at once."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        from filelock import FileLock
-
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            self.lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
-            self.lock.acquire()
-        except OSError as error:
-            raise unwritable(self.folder, error) from error
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
+def _as_it_is(image: Image, index: int) -> list[Image]:
+    return [image]

@@ -5,20 +5,28 @@ NAME:TAG              an open_clip architecture with one of its pretrained tags
 NAME:FILE             an open_clip architecture with a checkpoint of yours
 local-dir:FOLDER      open_clip's own folder layout: open_clip_config.json and one checkpoint
 none                  no encoder: the dataset brings ready features
+
+After each of them, +cupl=FILE, +dclip=FILE or +waffle says how class names become texts; see `pzsl_bench.wording`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pzsl_bench.cache import cache_root, file_hash, read_json
 from pzsl_bench.catalogue import architecture, architectures, pretrained
 from pzsl_bench.cell import identity_hash
 from pzsl_bench.errors import MissingDataError, UserError, unknown
+from pzsl_bench.prompts import class_texts
+from pzsl_bench.wording import Encode, Wording, split_wording
 
 if TYPE_CHECKING:
     from pzsl_bench.clip_model import LoadedEncoder
@@ -56,6 +64,15 @@ class Encoder(ABC):
     @abstractmethod
     def load(self, device: str = "cpu", download: bool = False) -> LoadedEncoder:
         """The model in memory. Weights come over the network only when `download` is set."""
+
+    @property
+    def of_images(self) -> Encoder:
+        """The encoder that determines the features of images, however class names become texts."""
+        return self
+
+    def class_texts(self, encode: Encode, names: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
+        """(C, a) one vector per class, from embeddings of what is said of it."""
+        return class_texts(encode, names, templates)
 
     @property
     def label(self) -> str:
@@ -198,9 +215,47 @@ class NamedEncoder(Encoder):
         )
 
 
+@dataclass(frozen=True)
+class WordedEncoder(Encoder):
+    """An encoder that is told more of a class than its name in a template."""
+
+    base: Encoder
+    wording: Wording
+
+    @property
+    def of_images(self) -> Encoder:
+        """The encoder itself: other words have the same images."""
+        return self.base
+
+    def class_texts(self, encode: Encode, names: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
+        """(C, a) as the wording makes them."""
+        return self.wording.class_texts(encode, names, templates)
+
+    def identity(self) -> dict[str, Any]:
+        """The encoder's own, and the words."""
+        return {**self.base.identity(), "wording": self.wording.identity()}
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """The encoder's own."""
+        return self.base.preprocessing
+
+    @property
+    def label(self) -> str:
+        """The encoder's own."""
+        return self.base.label
+
+    def load(self, device: str = "cpu", download: bool = False) -> LoadedEncoder:
+        """The encoder itself."""
+        return self.base.load(device, download)
+
+
 def find_encoder(spec: str, cache: Path | None = None) -> Encoder:
     """The encoder of that name; a name, tag or file that does not exist is told with the nearest one."""
     root = cache_root(cache)
+    name, wording = split_wording(spec)
+    if wording is not None:
+        return WordedEncoder(spec, root, find_encoder(name, cache), wording)
     if spec == "none":
         return NoEncoder(spec, root)
     if spec == "embedded":

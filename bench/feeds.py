@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pzsl_bench import chance
-from pzsl_bench.contract import Method, configure
-from pzsl_bench.errors import unknown
+from pzsl_bench.contract import FEEDS, METHODS, Method, configure, normalise
+from pzsl_bench.errors import UserError, unknown
 from pzsl_bench.problem import Studies
 
 if TYPE_CHECKING:
     from pzsl_bench.stack import Fitted
 
-FEEDS = ("uniform", "random", "refined")
 REFINER = "proden"
 """The partial-label method whose final label weights are the refined feed."""
+PRIOR = 1
+"""Version of the clip_prior feed; raised whenever its numbers change."""
 
 Fit = Callable[[Sequence[Method], Studies], "Fitted"]
 
@@ -32,12 +33,37 @@ def feed(kind: str, studies: Studies, fit: Fit) -> Tensor:
     if kind == "random":
         return torch.stack([_one_of(c, d) for c, d in zip(studies.candidates, studies.draws, strict=True)])
     if kind == "refined":
-        # Named by the draw and not by the method, so that every method is fed the same refined labels.
-        own = replace(studies, keys=tuple(f"{draw}|refined" for draw in studies.draws))
-        weights = fit([configure(REFINER, {})] * len(studies), own).weights
+        # Named by the draw and not by the method, so that every method is fed the same refined labels; runs that
+        # differ in their settings only share them.
+        names = list(dict.fromkeys(studies.draws))
+        once = studies.of_runs(torch.tensor([studies.draws.index(name) for name in names]))
+        own = replace(once, keys=tuple(f"{name}|refined" for name in names))
+        weights = fit([configure(REFINER, {})] * len(own), own).weights
         assert weights is not None
-        return weights
+        return weights[[names.index(name) for name in studies.draws]]
+    if kind == "clip_prior":
+        return clip_prior(studies)
     raise unknown("feed", kind, FEEDS)
+
+
+def feed_facts(kind: str) -> dict[str, Any]:
+    """What the labels of a feed depend on besides candidates and encoder; part of a result's identity."""
+    if kind == "refined":
+        return {"refiner": [REFINER, METHODS.get(REFINER).info.version]}
+    return {"prior": PRIOR} if kind == "clip_prior" else {}
+
+
+def clip_prior(studies: Studies) -> Tensor:
+    """(R, N, K) what the encoder itself makes of every image, zero-shot, among its candidates."""
+    width, semantics = studies.features.shape[-1], studies.texts.shape[-1]
+    if width != semantics:
+        raise UserError(
+            "candidates_as: clip_prior scores images by class texts of their own width,"
+            f" but here images have {width} numbers and texts {semantics};"
+            " uniform, random and refined do without"
+        )
+    logits = studies.scale * normalise(studies.features) @ normalise(studies.texts).T
+    return logits.expand_as(studies.candidates).masked_fill(~studies.candidates, float("-inf")).softmax(-1)
 
 
 def _one_of(candidates: Tensor, draw: str) -> Tensor:

@@ -8,12 +8,14 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from pzsl_bench.ambiguity import AMBIGUITIES
 from pzsl_bench.axes import Axes, Point, Row, read_axes, written
 from pzsl_bench.cell import Cell
 from pzsl_bench.contract import configure
 from pzsl_bench.errors import UserError
 from pzsl_bench.gridfile import apply, grid_names, read_grid
 from pzsl_bench.source import find_dataset
+from pzsl_bench.tuning import settled
 
 __all__ = ["Grid", "grid_names", "load_grid"]
 
@@ -26,6 +28,11 @@ def load_grid(name_or_path: str, overrides: list[str] | None = None) -> Grid:
     grid = Grid(axes.name or stem, axes)
     if not grid.cells():
         raise UserError(f"{label}: exclude removes every cell of the grid")
+    for name, rate in dict.fromkeys((cell.ambiguity, cell.rate) for cell in grid.cells()):
+        try:
+            AMBIGUITIES.get(name).check_rate(rate)
+        except UserError as error:
+            raise UserError(f"{label}: {error}") from None
     return grid
 
 
@@ -67,16 +74,18 @@ class Grid:
         """All cells of a point; keys it does not give take the axes."""
         axes = self.axes
         rows = axes.methods if point.method is None else self._rows(point)
+        tune = axes.tune if point.tune is None else point.tune
         for dataset in point.dataset or axes.datasets:
             encoders = [_encoder(e, dataset) for e in point.encoder or axes.encoders]
-            for encoder, ambiguity, rate, (method, settings), seed in product(
+            for encoder, ambiguity, rate, (method, settings), select, seed in product(
                 encoders,
                 point.ambiguity or axes.ambiguities,
                 point.rate or axes.rates,
                 rows,
+                point.select or axes.select,
                 point.seed or axes.seeds,
             ):
-                yield Cell(dataset, encoder, ambiguity, rate, method, settings, seed)
+                yield settled(Cell(dataset, encoder, ambiguity, rate, method, settings, seed, select, tune))
 
     def _rows(self, point: Point) -> list[Row]:
         """Its methods with its settings; without settings, the grid's own rows of a method that it has."""
@@ -90,7 +99,7 @@ class Grid:
     def _region(self, point: Point) -> Callable[[Cell], bool]:
         """Whether a cell matches every key that the point gives."""
         wanted = point.own_rows()
-        rows = {row for row in self.axes.methods if any(_matches(row, want) for want in wanted)}
+        rows = {row for row in self.axes.methods if any(matches(row, want) for want in wanted)}
 
         def covers(cell: Cell) -> bool:
             return (
@@ -100,6 +109,8 @@ class Grid:
                 and (point.rate is None or cell.rate in point.rate)
                 and (point.method is None or (cell.method, cell.settings) in rows)
                 and (point.seed is None or cell.seed in point.seed)
+                and (point.select is None or cell.select in point.select)
+                and (point.tune is None or cell.tune == point.tune)
             )
 
         return covers
@@ -110,7 +121,7 @@ def _encoder(spec: str, dataset: str) -> str:
     return find_dataset(dataset).default_encoder if spec == "default" else spec
 
 
-def _matches(row: Row, want: Row) -> bool:
+def matches(row: Row, want: Row) -> bool:
     """Whether a row is the wanted method with at least the wanted settings, defaults counted as settings."""
     if row[0] != want[0]:
         return False

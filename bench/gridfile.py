@@ -2,70 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from pzsl_bench.errors import UserError, unknown
+from pzsl_bench.shelf import Shelf, parse
 
-SUFFIXES = (".yaml", ".yml")
-
-
-class Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key written twice and reads 1e-3 as a number."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping; PyYAML itself would keep the last of two equal keys and lose the first silently."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key '{key.value}' is there twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 takes 1e-3 (no dot) for text; whoever writes a rate or a learning rate means the number.
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+GRIDS = Shelf("grid", "pzsl_bench.grids", "'datasets:' and 'methods:'")
 
 
 def grid_names() -> list[str]:
     """The grids that ship with the package."""
-    return sorted(f.name.removesuffix(".yaml") for f in _shipped().iterdir() if f.name.endswith(".yaml"))
+    return GRIDS.names()
 
 
 def read_grid(name_or_path: str) -> tuple[str, str, dict[str, Any]]:
     """(short label for messages, default grid name, content) of a shipped grid or of a file."""
-    text = _text(name_or_path)
-    label = Path(name_or_path).name
-    if Path(label).suffix not in SUFFIXES and name_or_path in grid_names():
-        label += ".yaml"
-    data = parse(text, label)
-    if not isinstance(data, dict):
-        what = "is empty" if data is None else f"holds a {type(data).__name__}"
-        raise UserError(f"{label}: {what}, where a grid needs keys such as 'datasets:' and 'methods:'")
-    return label, re.sub(r"[^\w.-]+", "-", Path(label).stem).strip("-.") or "grid", data
-
-
-def parse(text: str, label: str) -> Any:
-    """YAML text to plain values; a mistake is told with its line."""
-    try:
-        return yaml.load(text, Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise UserError(f"{label}: {line}not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{label}: not YAML: {str(error).splitlines()[0]}") from None
+    return GRIDS.read(name_or_path)
 
 
 def apply(data: Mapping[str, Any], overrides: list[str]) -> tuple[dict[str, Any], set[str]]:
@@ -114,29 +67,3 @@ def _with_setting(methods: Any, name: str, setting: str, value: Any) -> list[dic
     if name not in (names := {entry for entry, _ in entries}):
         raise unknown("method in --set (not in this grid)", name, names)
     return [{n: {**settings, setting: value} if n == name else settings} for n, settings in entries]
-
-
-def _text(name_or_path: str) -> str:
-    names = grid_names()
-    if name_or_path in names:
-        return (_shipped() / f"{name_or_path}.yaml").read_text(encoding="utf-8")
-    path = Path(name_or_path)
-    if path.is_dir():
-        raise UserError(f"{name_or_path} is a directory, not a grid file")
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if path.suffix in SUFFIXES or len(path.parts) > 1:
-            near = str(unknown("grid", path.stem, names)).partition("; ")[2]
-            raise UserError(
-                f"there is no grid file {name_or_path}; shipped grids: {near.removeprefix('known: ')}"
-            ) from None
-        raise unknown("grid", name_or_path, names) from None
-    except UnicodeDecodeError:
-        raise UserError(f"{name_or_path} is not a text file (UTF-8)") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the grid file {name_or_path!r}: {error}") from None
-
-
-def _shipped() -> Traversable:
-    return files("pzsl_bench.grids")

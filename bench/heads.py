@@ -40,7 +40,26 @@ def classifier(inputs: int, classes: int) -> Dense:
     return layer
 
 
-class CosineHead(nn.Module):
+class Head(nn.Module):
+    """Features of its own, and logits from them."""
+
+    width: int
+    """Of the features that `embed` makes."""
+
+    def embed(self, features: Tensor) -> Tensor:
+        """(B, d) -> (B, width) the features that meet the labels."""
+        raise NotImplementedError
+
+    def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
+        """(B, width), (C, a) -> (B, C)."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, texts: Tensor) -> Tensor:
+        """(B, d), (C, a) -> (B, C)."""
+        return self.logits(self.embed(features), texts)
+
+
+class CosineHead(Head):
     """A residual adapter on the image side, then scaled cosine to the class texts.
 
     x' = x + W2 relu(W1 x) with W2 starting at zero, so training starts at zero-shot CLIP and the same head scores
@@ -50,6 +69,7 @@ class CosineHead(nn.Module):
 
     def __init__(self, width: int, hidden: int, scale: float, learn_scale: bool = False):
         super().__init__()
+        self.width = width
         self.down = Dense(width, hidden)
         self.up = Dense(hidden, width)
         nn.init.zeros_(self.up.weight)
@@ -57,42 +77,55 @@ class CosineHead(nn.Module):
         self.scale = scale
         self.log_scale = nn.Parameter(torch.zeros(())) if learn_scale else None
 
-    def forward(self, features: Tensor, texts: Tensor) -> Tensor:
+    def embed(self, features: Tensor) -> Tensor:
+        """(B, d) -> (B, d) adapted unit vectors."""
+        return normalise(features + self.up(torch.relu(self.down(features))))
+
+    def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
         """(B, d), (C, d) -> (B, C)."""
-        adapted = normalise(features + self.up(torch.relu(self.down(features))))
         if self.log_scale is not None:
-            adapted = adapted * torch.exp(SPEED * self.log_scale)
-        return adapted @ (self.scale * texts).T
+            embedded = embedded * torch.exp(SPEED * self.log_scale)
+        return embedded @ (self.scale * texts).T
 
 
-class LinearHead(nn.Module):
+class LinearHead(Head):
     """One linear layer to the seen classes; it cannot score a class it never saw."""
 
     def __init__(self, width: int, classes: int):
         super().__init__()
+        self.width = width
         self.out = classifier(width, classes)
 
-    def forward(self, features: Tensor, texts: Tensor) -> Tensor:
+    def embed(self, features: Tensor) -> Tensor:
+        """(B, d) -> (B, d) the features as they are."""
+        return features
+
+    def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
         """(B, d) -> (B, K); the texts are not used."""
-        logits: Tensor = self.out(features)
+        logits: Tensor = self.out(embedded)
         return logits
 
 
-class MLPHead(nn.Module):
+class MLPHead(Head):
     """One hidden layer to the seen classes; it cannot score a class it never saw."""
 
     def __init__(self, width: int, hidden: int, classes: int):
         super().__init__()
+        self.width = hidden
         self.inner = Dense(width, hidden)
         self.out = classifier(hidden, classes)
 
-    def forward(self, features: Tensor, texts: Tensor) -> Tensor:
-        """(B, d) -> (B, K); the texts are not used."""
-        logits: Tensor = self.out(torch.relu(self.inner(features)))
+    def embed(self, features: Tensor) -> Tensor:
+        """(B, d) -> (B, hidden) the hidden layer."""
+        return torch.relu(self.inner(features))
+
+    def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
+        """(B, hidden) -> (B, K); the texts are not used."""
+        logits: Tensor = self.out(embedded)
         return logits
 
 
-def build_head(kind: str, study: Study, hidden: int, learn_scale: bool = False) -> nn.Module:
+def build_head(kind: str, study: Study, hidden: int, learn_scale: bool = False) -> Head:
     """The head of that kind for a study's sizes."""
     width, (classes, semantics) = study.features.shape[-1], study.texts.shape
     if kind == "cosine" or (kind == "auto" and semantics == width):

@@ -1,8 +1,10 @@
 """The judge: the only reader of an exam. Test metrics are computed once, after training.
 
-All accuracies are means over classes of per-class top-1 accuracy. T1: unseen images among unseen classes; U and S:
-unseen and seen images among all classes; H: their harmonic mean; seen_acc: seen images among seen classes; D: share
-of training images whose best-scored candidate is the true label.
+Accuracies are means over classes of per-class top-1 accuracy, unless they say otherwise. T1: unseen images among
+unseen classes; U and S: unseen and seen images among all classes; H: their harmonic mean; seen_acc: seen images among
+seen classes; accuracy: the same as a plain share of the images, as the partial-label literature reports it; D: share
+of training images whose best-scored candidate is the true label. Where class numbers are positions on a scale,
+within_3 and within_5 are the shares of seen images whose class is missed by at most so much.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ Reals = NDArray[np.float64]
 
 CHUNK = 2**24
 """Scores held at once while judging."""
+NEAR = (3, 5)
+"""How far an answer on a scale may be off, as facial ages are judged."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,20 @@ def stacking(truth: Ints, answers: Answers, seen: int, classes: int) -> Stacking
     return Stacking(bias, np.maximum(lost.sum() - falls, 0.0), rises)
 
 
+def scores_unseen(fitted: Fitted, exam: Exam) -> bool:
+    """Whether there are unseen classes, and the head can score them."""
+    if len(exam.texts) == exam.seen:
+        return False
+    return fitted.score(exam.features[..., :1, :], exam.texts).shape[-1] > exam.seen
+
+
 def answer(fitted: Fitted, exam: Exam) -> list[Answers] | None:
-    """Every run's answers to the exam; None when its head cannot score unseen classes."""
+    """Every run's answers to the exam; None where there are no unseen classes or its head cannot score them."""
+    if not scores_unseen(fitted, exam):
+        return None
     best: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for images in _chunks(exam.features, fitted.runs * exam.texts.shape[0]):
         scores = fitted.score(images, exam.texts)
-        if scores.shape[-1] == exam.seen:
-            return None
         s, u = scores[..., : exam.seen].max(-1), scores[..., exam.seen :].max(-1)
         best.append((s.indices, s.values, u.indices + exam.seen, u.values))
     parts = [torch.cat([b[i] for b in best], dim=1).cpu().numpy() for i in range(4)]
@@ -113,48 +124,83 @@ def answer(fitted: Fitted, exam: Exam) -> list[Answers] | None:
 
 
 def seen_answers(fitted: Fitted, features: Tensor, texts: Tensor, among: Tensor | None = None) -> Ints:
-    """(R, M) every run's best seen class of each image, if wanted only among its candidates (R, M, K)."""
+    """(R, M) every run's best seen class of its images, (M, d) or (R, M, d); if wanted among candidates (R, M, K)."""
     picks = []
     start = 0
     for images in _chunks(features, fitted.runs * texts.shape[0]):
         scores = fitted.score(images, texts)
         if among is not None:
-            scores = scores.masked_fill(~among[:, start : start + len(images)], float("-inf"))
+            scores = scores.masked_fill(~among[:, start : start + scores.shape[1]], float("-inf"))
         picks.append(scores.argmax(-1))
-        start += len(images)
+        start += scores.shape[1]
     return np.asarray(torch.cat(picks, dim=1).cpu().numpy())
 
 
-def best_biases(fitted: Fitted, exam: Exam) -> list[float | None]:
-    """Every run's bias of the largest H on an exam: chosen in the rehearsal, applied in the real exam."""
+def curves(fitted: Fitted, exam: Exam) -> list[Stacking | None]:
+    """Every run's calibrated-stacking curve; None where it diverged or unseen classes cannot be scored."""
     answers, classes = answer(fitted, exam), exam.texts.shape[0]
     if answers is None:
         return [None] * fitted.runs
     return [
-        stacking(exam.truth, a, exam.seen, classes).best_bias() if sound else None
-        for a, sound in zip(answers, fitted.alive.tolist(), strict=True)
+        stacking(exam.of(run).truth, a, exam.seen, classes) if sound else None
+        for run, (a, sound) in enumerate(zip(answers, fitted.alive.tolist(), strict=True))
     ]
+
+
+def unseen_accuracies(fitted: Fitted, exam: Exam) -> list[float | None]:
+    """Every run's T1; None where it diverged, or there are no unseen images or no scores of unseen classes."""
+    answers, unseen = answer(fitted, exam), range(exam.seen, exam.texts.shape[0])
+    if answers is None:
+        return [None] * fitted.runs
+    values: list[float | None] = []
+    for run, (a, sound) in enumerate(zip(answers, fitted.alive.tolist(), strict=True)):
+        truth = exam.of(run).truth
+        asked = truth >= exam.seen
+        values.append(class_accuracy(truth[asked], a.unseen[asked], unseen) if sound and asked.any() else None)
+    return values
+
+
+def best_biases(fitted: Fitted, exam: Exam) -> list[float | None]:
+    """Every run's bias of the largest H on an exam: chosen in the rehearsal, applied in the real exam."""
+    return [curve.best_bias() if curve else None for curve in curves(fitted, exam)]
 
 
 def judge(
     fitted: Fitted, exam: Exam, train: Tensor, candidates: Tensor, biases: Sequence[float | None]
 ) -> list[dict[str, float | None]]:
-    """The metrics of every run; `candidates` (R, N, K) are the sets that the images really came with."""
+    """The metrics of every run.
+
+    `train` (N, d) or (R, N, d) are the training images, `candidates` (R, N, K) the sets that they really came with.
+    """
     known = exam.texts[: exam.seen]
     identified = seen_answers(fitted, train, known, candidates) == exam.train_truth
-    from_seen = exam.truth < exam.seen
-    closed = seen_answers(fitted, exam.features[torch.from_numpy(from_seen).to(exam.features.device)], known)
+    # Images that are of a seen class in some run's split; without splits, those of the seen classes.
+    asked = np.flatnonzero((exam.truth < exam.seen).reshape(-1, exam.truth.shape[-1]).any(0))
+    closed = seen_answers(fitted, exam.features[..., torch.from_numpy(asked).to(exam.features.device), :], known)
     answers = answer(fitted, exam)
     results = []
     for run in range(fitted.runs):
+        own = exam.of(run)
         metrics: dict[str, float | None] = {
-            "seen_acc": class_accuracy(exam.truth[from_seen], closed[run], range(exam.seen)),
+            **seen_metrics(own.truth[asked], closed[run], own),
             "D": float(identified[run].mean()),
         }
         if answers is not None:
-            metrics |= zero_shot_metrics(exam, answers[run], biases[run])
+            metrics |= zero_shot_metrics(own, answers[run], biases[run])
         results.append({k: None if v is None or not np.isfinite(v) else v for k, v in metrics.items()})
     return results
+
+
+def seen_metrics(truth: Ints, predicted: Ints, exam: Exam) -> dict[str, float | None]:
+    """Accuracies of answers among seen classes, on the images that are of one."""
+    truth, predicted = truth[truth < exam.seen], predicted[truth < exam.seen]
+    metrics: dict[str, float | None] = {
+        "seen_acc": class_accuracy(truth, predicted, range(exam.seen)),
+        "accuracy": _share(truth == predicted),
+    }
+    if exam.ordinal:
+        metrics |= {f"within_{far}": _share(abs(truth - predicted) <= far) for far in NEAR}
+    return metrics
 
 
 def zero_shot_metrics(exam: Exam, answers: Answers, bias: float | None) -> dict[str, float | None]:
@@ -183,5 +229,9 @@ def zero_shot_metrics(exam: Exam, answers: Answers, bias: float | None) -> dict[
     return metrics
 
 
+def _share(right: NDArray[np.bool_]) -> float:
+    return float(right.mean()) if len(right) else float("nan")
+
+
 def _chunks(features: Tensor, per_image: int) -> tuple[Tensor, ...]:
-    return torch.split(features, max(1, CHUNK // max(1, per_image)))
+    return torch.split(features, max(1, CHUNK // max(1, per_image)), dim=-2)

@@ -15,6 +15,7 @@ from torch import Tensor
 from pzsl_bench.contract import Gradient
 
 EPS = 1e-8
+"""What Adam adds to the root of the second moment, unless the method has a setting `eps`."""
 BETA_2 = 0.999
 
 
@@ -32,6 +33,7 @@ class StackedOptimiser:
         self.varying = {k: v for k, v in varying.items() if k in ("lr", "weight_decay", "momentum", "clip")}
         self.steps = 0
         lr, decay = method.lr, method.weight_decay
+        self.eps = float(getattr(method, "eps", EPS))
         self.fused: torch.optim.Optimizer | None = None
         self.moments: list[tuple[Tensor, Tensor]] = []
         if set(self.varying) - {"clip"}:
@@ -39,9 +41,9 @@ class StackedOptimiser:
         elif method.optimiser == "sgd":
             self.fused = torch.optim.SGD(self.params, lr=lr, momentum=method.momentum, weight_decay=decay, fused=True)
         elif method.optimiser == "adam":
-            self.fused = torch.optim.Adam(self.params, lr=lr, weight_decay=decay, fused=True)
+            self.fused = torch.optim.Adam(self.params, lr=lr, eps=self.eps, weight_decay=decay, fused=True)
         else:
-            self.fused = torch.optim.AdamW(self.params, lr=lr, weight_decay=decay, fused=True)
+            self.fused = torch.optim.AdamW(self.params, lr=lr, eps=self.eps, weight_decay=decay, fused=True)
 
     def step(self, grads: Sequence[Tensor], progress: float) -> None:
         """One update of every run."""
@@ -54,7 +56,8 @@ class StackedOptimiser:
                     self._broadcast_update(p, g, moment, factor)
                 return
             for p, g in zip(self.params, clipped, strict=True):
-                p.grad = g
+                # PyTorch's fused kernels on a CPU read a gradient as if it lay in memory as its parameter does.
+                p.grad = g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
             for group in self.fused.param_groups:
                 group["lr"] = self.method.lr * factor
             self.fused.step()
@@ -89,5 +92,5 @@ class StackedOptimiser:
         first.lerp_(g, 0.1)
         second.mul_(BETA_2).addcmul_(g, g, value=1 - BETA_2)
         mean = first / (1 - 0.9**self.steps)
-        root = (second / (1 - BETA_2**self.steps)).sqrt_().add_(EPS)
+        root = (second / (1 - BETA_2**self.steps)).sqrt_().add_(self.eps)
         p.sub_(factor * lr * mean / root)

@@ -12,17 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from pzsl_bench import chance
 from pzsl_bench.ambiguity import AMBIGUITIES
+from pzsl_bench.augment import RECIPE
 from pzsl_bench.cell import PROTOCOL, Cell, identity_hash
 from pzsl_bench.contract import METHODS, Method, configure
 from pzsl_bench.encode import cache_root, find_encoder
-from pzsl_bench.errors import MissingDataError
-from pzsl_bench.feeds import REFINER
+from pzsl_bench.errors import MissingDataError, UserError
+from pzsl_bench.feeds import feed_facts
 from pzsl_bench.records import Record, Records, Status
+from pzsl_bench.rules import SELECTION, find_rule
+from pzsl_bench.settings import may_vary
 from pzsl_bench.source import find_dataset
+from pzsl_bench.tuning import searched
 
 if TYPE_CHECKING:
     from pzsl_bench.grid import Grid
     from pzsl_bench.run import Options
+
+LACKS = {
+    "texts": "{who} needs class texts; {dataset} has none",
+    "alignment": "{who} needs class texts in the images' own space, from an encoder of both; {dataset} has none",
+    "views": "{who} needs encoded crops; {dataset} brings features only: views: noise works there",
+}
+"""How a need that a dataset cannot meet is told."""
 
 
 class State(StrEnum):
@@ -35,7 +46,7 @@ class State(StrEnum):
     FAILED = "failed"
     DIVERGED = "diverged"
     BLOCKED = "blocked"
-    """Its data or weights are not on this machine."""
+    """Its data or weights are not on this machine, or the dataset lacks what the method needs."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,8 @@ class Planned:
     hash: str
     state: State
     record: Record | None = None
+    lack: str = ""
+    """What its dataset cannot give, as a sentence; a cell blocked for that reason will never run."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,7 @@ class Plan:
     spent: float
     """Seconds that planning took."""
     costs: dict[tuple[str, str], float] = field(default_factory=dict)
-    """Median seconds a cell of (dataset, method) took in the past."""
+    """Median seconds that one training of (dataset, method) took in the past."""
 
     def todo(self, retry_failed: bool = False, fresh: bool = False) -> list[Planned]:
         """The cells to compute now."""
@@ -80,23 +93,28 @@ class Plan:
     def seconds(self) -> float | None:
         """Estimate for what is to do; None while nothing like it has run."""
         todo = self.todo()
-        known = [self.costs.get((p.cell.dataset, p.cell.method)) for p in todo]
-        if not todo or any(k is None for k in known):
+        known = [(self.costs.get((p.cell.dataset, p.cell.method)), trainings(p.cell)) for p in todo]
+        if not todo or any(cost is None for cost, _ in known):
             return None if todo else 0.0
-        return sum(k for k in known if k is not None)
+        return sum(cost * number for cost, number in known if cost is not None)
 
     def records(self) -> list[Record]:
         """The current records of the grid's cells."""
         return [p.record for p in self.cells if p.record is not None]
 
 
+def trainings(cell: Cell) -> int:
+    """How many trainings a cell takes: its draws, in every fold, and the rehearsal of the chosen one."""
+    return max(1, cell.tune) * max(1, find_rule(cell.select).folds) + 1
+
+
 def stacks(cells: Iterable[Planned]) -> list[list[Planned]]:
-    """Cells that can be trained together: same problem, same method, same settings but for floats."""
+    """Cells that can be trained together: same problem, method and way to choose, same settings but for floats."""
     together: dict[tuple[Any, ...], list[Planned]] = defaultdict(list)
     for planned in cells:
         cell, method = planned.cell, planned.method
-        fixed = tuple((f.name, v) for f in fields(method) if not isinstance(v := getattr(method, f.name), float))
-        together[(cell.dataset, cell.encoder, cell.method, fixed)].append(planned)
+        fixed = tuple((f.name, v) for f in fields(method) if not may_vary(f, v := getattr(method, f.name)))
+        together[(cell.dataset, cell.encoder, cell.method, fixed, cell.select, cell.tune)].append(planned)
     return list(together.values())
 
 
@@ -105,17 +123,21 @@ def make_plan(grid: Grid, options: Options) -> Plan:
     started = time.perf_counter()
     records = Records(options.results / "records")
     problems: list[str] = []
+    lacks: dict[tuple[str, str, str], str] = {}
     cells: list[Planned] = []
-    facts: dict[tuple[str, str], dict[str, Any] | None] = {}
+    facts: dict[tuple[str, str], Facts | None] = {}
     for cell in grid.cells():
         place = (cell.dataset, cell.encoder)
         if place not in facts:
             facts[place] = _facts(cell, options, problems)
-        method = configure(cell.method, dict(cell.settings))
-        identity = _identity(cell, method, facts[place] or {})
+        method, here = configure(cell.method, dict(cell.settings)), facts[place]
+        identity = _identity(cell, method, here.identity if here else {})
         name = identity_hash(identity)
-        record = records.find(cell, name)
-        cells.append(Planned(cell, method, identity, name, _state(cell, name, record, records, facts), record))
+        lack = _lack(cell, method, here, lacks) if here else ""
+        record = None if lack else records.find(cell, name)
+        state = State.BLOCKED if lack or not here else _state(cell, name, record, records)
+        cells.append(Planned(cell, method, identity, name, state, record, lack))
+    problems += lacks.values()
     problems += records.problems
     problems += [f"plug-in left out: {reason}" for reason in METHODS.broken.values()]
     return Plan(grid.name, cells, problems, time.perf_counter() - started, _costs(cells))
@@ -134,26 +156,63 @@ def draw_key(cell: Cell) -> str:
     return f"{cell.dataset}|{cell.ambiguity}|{cell.rate!r}|{cell.seed}"
 
 
-def _facts(cell: Cell, options: Options, problems: list[str]) -> dict[str, Any] | None:
-    """What identifies the data and the encoding of a (dataset, encoder); None when one of them is not here."""
+@dataclass(frozen=True)
+class Facts:
+    """What a plan must know of a (dataset, encoder)."""
+
+    identity: dict[str, Any]
+    """What identifies the data and the encoding."""
+    offers: frozenset[str]
+    """What methods and ambiguities may need, and it has."""
+
+
+def _facts(cell: Cell, options: Options, problems: list[str]) -> Facts | None:
+    """Facts of the cell's data and encoding; None when one of them is not here."""
     try:
         data = find_dataset(cell.dataset, options.data)
         source = data.open()
         encoder = find_encoder(cell.encoder, cache=cache_root(options.cache))
         names = (source.class_names, source.templates, source.seen, source.unseen, source.validation)
-        return {
+        identity = {
             "dataset_version": data.info.version,
             "dataset_checksum": source.checksum,
             "classes": f"{chance.key(*names):016x}",
             "encoder_fingerprint": encoder.fingerprint(),
         }
+        return Facts(identity, source.offers(cell.encoder))
     except MissingDataError as missing:
         problems.append(str(missing))
         return None
 
 
+def _lack(cell: Cell, method: Method, facts: Facts, told: dict[tuple[str, str, str], str]) -> str:
+    """The first thing that the cell needs and its dataset lacks, told once for each (dataset, method); or nothing."""
+    ambiguity = AMBIGUITIES.get(cell.ambiguity)
+    if "candidates" in ambiguity.needs - facts.offers:
+        others = ", ".join(name for name in AMBIGUITIES.names() if name != ambiguity.name)
+        raise UserError(
+            f"dataset '{cell.dataset}' comes with true labels, not with candidate sets, so ambiguity"
+            f" '{ambiguity.name}' has nothing to give: use one of {others}"
+        )
+    asked = ((f"ambiguity '{ambiguity.name}'", cell.ambiguity, ambiguity.needs), (cell.row, cell.method, method.needs))
+    for who, name, needs in asked:
+        # Without texts there is no talk of their space: what comes later in the alphabet is the plainer lack.
+        for what in sorted(needs - facts.offers, reverse=True):
+            return told.setdefault((cell.dataset, name, what), _told(what).format(who=who, dataset=cell.dataset))
+    return ""
+
+
+def _told(what: str) -> str:
+    return LACKS.get(what, f"{{who}} needs {what}; {{dataset}} has none")
+
+
 def _identity(cell: Cell, method: Method, facts: dict[str, Any]) -> dict[str, Any]:
-    identity = {
+    chosen: dict[str, Any] = {}
+    if cell.select != "last":
+        chosen["select"] = [cell.select, SELECTION]
+    if cell.tune:
+        chosen["tune"] = {"draws": cell.tune, "search": searched(type(method), dict(cell.settings))}
+    return {
         "protocol": PROTOCOL,
         "dataset": cell.dataset,
         "encoder": cell.encoder,
@@ -165,21 +224,13 @@ def _identity(cell: Cell, method: Method, facts: dict[str, Any]) -> dict[str, An
         "method_version": method.info.version,
         "settings": {f.name: getattr(method, f.name) for f in fields(method)},
         "seed": cell.seed,
+        **feed_facts(method.feed),
+        **({"views": RECIPE} if "views" in method.needs else {}),
+        **chosen,
     }
-    if method.feed == "refined":
-        identity["refiner"] = [REFINER, METHODS.get(REFINER).info.version]
-    return identity
 
 
-def _state(
-    cell: Cell,
-    name: str,
-    record: Record | None,
-    records: Records,
-    facts: dict[tuple[str, str], dict[str, Any] | None],
-) -> State:
-    if facts[(cell.dataset, cell.encoder)] is None:
-        return State.BLOCKED
+def _state(cell: Cell, name: str, record: Record | None, records: Records) -> State:
     if record is None:
         return State.STALE if records.others(cell, name) else State.MISSING
     return {
@@ -193,5 +244,6 @@ def _costs(cells: list[Planned]) -> dict[tuple[str, str], float]:
     past: dict[tuple[str, str], list[float]] = defaultdict(list)
     for planned in cells:
         if planned.record is not None:
-            past[(planned.cell.dataset, planned.cell.method)].append(planned.record.seconds)
+            seconds = planned.record.seconds / trainings(planned.cell)
+            past[(planned.cell.dataset, planned.cell.method)].append(seconds)
     return {where: statistics.median(seconds) for where, seconds in past.items()}

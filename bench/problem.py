@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,18 +24,29 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Exam:
-    """What only the judge sees. Classes are numbered seen first (in the study's order), then unseen."""
+    """What only the judge sees. Classes are numbered seen first (in the study's order), then unseen.
+
+    Where every run has a split of its own, features and truths have a leading run axis.
+    """
 
     features: Tensor
-    """(M, d) test images of seen and unseen classes."""
+    """(M, d) test images of seen and unseen classes, or (R, M, d)."""
     truth: NDArray[np.int64]
-    """(M,) their classes."""
+    """(M,) their classes, or (R, M)."""
     texts: Tensor
     """(C, a) embeddings of all class names."""
     seen: int
     """K: classes 0 .. K-1 are the seen ones."""
     train_truth: NDArray[np.int64]
-    """(N,) true classes of the study's images."""
+    """(N,) true classes of the study's images, or (R, N)."""
+    ordinal: bool = False
+    """Whether class numbers are positions on a scale."""
+
+    def of(self, run: int) -> Exam:
+        """What one run is asked."""
+        if self.features.ndim == 2:
+            return self
+        return replace(self, features=self.features[run], truth=self.truth[run], train_truth=self.train_truth[run])
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,26 @@ class Studies:
         features = self.features[run] if self.own_features else self.features
         return self.single(self.candidates[run], self.uniform[run] if targets is None else targets, features)
 
+    def of_runs(self, runs: Tensor) -> Studies:
+        """The studies of these runs, which may be repeated."""
+        numbers, runs = runs.tolist(), runs.to(self.candidates.device)
+        return replace(
+            self,
+            features=self.features[runs] if self.own_features else self.features,
+            candidates=self.candidates[runs],
+            keys=tuple(self.keys[run] for run in numbers),
+            draws=tuple(self.draws[run] for run in numbers),
+        )
+
+    def of_images(self, rows: Tensor) -> Studies:
+        """The same studies with some of the images only."""
+        return replace(
+            self,
+            features=self.features[..., rows, :],
+            candidates=self.candidates[:, rows],
+            views=None if self.views is None else self.views[..., rows, :],
+        )
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -96,9 +128,13 @@ class Problem:
     class_names: tuple[str, ...]
     seen: int
     validation: tuple[int, ...]
-    """Seen classes that play the unseen ones in the rehearsal."""
+    """Seen classes that play the unseen ones in the rehearsal, and in the first of several."""
     scale: float
     unreadable: int = 0
+    candidates: NDArray[np.bool_] | None = None
+    """(N, K) the candidate sets that the training images came with, where they did."""
+    ordinal: bool = False
+    """Whether class numbers are positions on a scale."""
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops of the training images, where there are any."""
 
@@ -117,7 +153,7 @@ class Problem:
             return np.asarray(self.scale * images @ names.T)
 
         texts = self.texts[: self.seen].double().cpu().numpy()
-        return Labelled(self.train_truth, self.seen, texts, reference)
+        return Labelled(self.train_truth, self.seen, texts, reference, self.candidates)
 
     def studies(self, candidates: Tensor, keys: Sequence[str], draws: Sequence[str]) -> Studies:
         """The study side for a stack of candidate sets (R, N, K)."""
@@ -134,17 +170,34 @@ class Problem:
 
     def exam(self) -> Exam:
         """The judge's side."""
-        return Exam(self.test, self.test_truth, self.texts, self.seen, self.train_truth)
+        return Exam(self.test, self.test_truth, self.texts, self.seen, self.train_truth, self.ordinal)
 
-    def rehearsal(self) -> tuple[Problem, NDArray[np.int64], NDArray[np.int64]]:
+    @property
+    def can_rehearse(self) -> bool:
+        """Whether there is something to choose for (unseen classes) and something to choose by (validation classes)."""
+        return len(self.class_names) > self.seen and len(self.validation) > 0
+
+    def acting(self, fold: int) -> tuple[int, ...]:
+        """The seen classes that play the unseen ones in a fold: in fold 0 the validation classes, then others.
+
+        Folds are of one size, and no class plays twice before all have played.
+        """
+        others = [k for k in range(self.seen) if k not in self.validation]
+        shuffled = chance.permutation(chance.key("rehearsal", self.name, "folds"), len(others))
+        turns = [*self.validation, *(others[i] for i in shuffled)]
+        size = len(self.validation)
+        return tuple(turns[(fold * size + i) % self.seen] for i in range(size))
+
+    def rehearsal(self, fold: int = 0) -> tuple[Problem, NDArray[np.int64], NDArray[np.int64]]:
         """The same problem played with seen classes only, and which training rows and classes it is fitted on.
 
-        Validation classes take the part of the unseen ones; a share of the other classes' training images takes
+        Some of them take the part of the unseen ones; a share of the other classes' training images takes
         the part of the seen test images. Whatever is chosen (calibration, tuning) is chosen here: no test image
         and no unseen class has a part in it.
         """
-        fitted = np.array([k for k in range(self.seen) if k not in self.validation], dtype=np.int64)
-        acting = np.array(self.validation, dtype=np.int64)
+        held_out = self.acting(fold)
+        fitted = np.array([k for k in range(self.seen) if k not in held_out], dtype=np.int64)
+        acting = np.array(held_out, dtype=np.int64)
         held = np.zeros(len(self.train_truth), dtype=bool)
         for k in fitted:
             rows = np.flatnonzero(self.train_truth == k)
@@ -179,19 +232,23 @@ def build_problem(
     texts: NDArray[np.float32],
     scale: float,
     unreadable: Sequence[int] = (),
+    seed: int = 0,
 ) -> Problem:
-    """Put an opened dataset and its encoding together; unreadable images leave both sides."""
+    """Put an opened dataset and its encoding together, split as the seed says; unreadable images leave both sides."""
     order = [*source.seen, *source.unseen]
     number = np.full(len(source.class_names), -1, dtype=np.int64)
     number[order] = np.arange(len(order))
     labels = number[source.labels]
     usable = labels >= 0
     usable[list(unreadable)] = False
-    train = np.flatnonzero(usable & ~source.is_test & (labels < len(source.seen)))
-    test = np.flatnonzero(usable & source.is_test)
+    tested = source.test_images(seed)
+    train = np.flatnonzero(usable & ~tested & (labels < len(source.seen)))
+    test = np.flatnonzero(usable & tested)
     for what, rows in (("training", train), ("test", test)):
         if not len(rows):
             raise UserError(f"dataset '{name}' has no readable {what} image")
+    if source.standardise:
+        features = standardised(features, train)
     return Problem(
         name=name,
         train=torch.from_numpy(np.ascontiguousarray(features[train])),
@@ -204,4 +261,22 @@ def build_problem(
         validation=tuple(int(number[k]) for k in source.validation),
         scale=scale,
         unreadable=len(unreadable),
+        candidates=None if source.candidates is None else source.candidates[np.ix_(train, np.array(source.seen))],
+        ordinal=source.ordinal,
     )
+
+
+def shared_tensor(array: NDArray[np.float32]) -> Tensor:
+    """The same numbers as a tensor, without a copy: worker processes share what is mapped from the cache."""
+    with warnings.catch_warnings():
+        # PyTorch has no read-only tensors; nothing writes to features.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def standardised(features: NDArray[np.float32], train: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(M, d) columns of mean 0 and standard deviation 1 on the training rows; one that is constant there becomes 0."""
+    rows = features[train].astype(np.float64)
+    spread = rows.std(0)
+    spread[rows.min(0) == rows.max(0)] = np.inf
+    return np.asarray((features - rows.mean(0)) / spread, dtype=np.float32)

@@ -19,9 +19,12 @@ READERS = 16
 
 
 def prepared(
-    images: Images, prepare: Callable[[Image], T], indices: Sequence[int], block: int
+    images: Images, prepare: Callable[[Image, int], T], indices: Sequence[int], block: int
 ) -> Iterator[list[T | None]]:
-    """Blocks of prepared images, None for one that cannot be read; the next block is read while this one is used."""
+    """Blocks of prepared images, None for one that cannot be read; the next block is read while this one is used.
+
+    `prepare` gets an image and its number.
+    """
     pieces = [indices[i : i + block] for i in range(0, len(indices), block)]
     with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as readers:
         coming = [ahead.submit(_read, images, prepare, piece, readers) for piece in pieces[:1]]
@@ -36,16 +39,16 @@ def prepared(
 
 def readable(images: Images, index: int) -> bool:
     """Whether an image can be opened and decoded."""
-    return read_one(images, lambda image: True, index) is not None
+    return read_one(images, lambda image, number: True, index) is not None
 
 
-def read_one(images: Images, prepare: Callable[[Image], T], index: int) -> T | None:
+def read_one(images: Images, prepare: Callable[[Image, int], T], index: int) -> T | None:
     """One prepared image, or None."""
     # Files break in every way a decoder can fail; only a machine that is out of memory is no fault of the file.
     try:
         image = images[index]
         image.load()
-        return prepare(image)
+        return prepare(image, index)
     except MemoryError:
         raise
     except Exception:
@@ -53,13 +56,13 @@ def read_one(images: Images, prepare: Callable[[Image], T], index: int) -> T | N
 
 
 def _read(
-    images: Images, prepare: Callable[[Image], T], indices: Sequence[int], readers: ThreadPoolExecutor
+    images: Images, prepare: Callable[[Image, int], T], indices: Sequence[int], readers: ThreadPoolExecutor
 ) -> list[T | None]:
     # A drawn world makes many images at once; if that fails, the single ones tell which.
     many = getattr(images, "many", None)
     if many is not None:
         try:
-            return [prepare(image) for image in many(list(indices))]
+            return [prepare(image, i) for i, image in zip(indices, many(list(indices)), strict=True)]
         except MemoryError:
             raise
         except Exception:

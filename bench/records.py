@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pzsl_bench.cell import Cell
 from pzsl_bench.errors import UserError
+from pzsl_bench.rules import Trial
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,9 +28,10 @@ DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?")
 LEFTOVER_SECONDS = 3600
 
 HEAD = ("dataset", "encoder", "ambiguity", "rate", "method", "seed", "status")
-METRICS = ("T1", "U", "S", "H", "seen_acc", "D")
+METRICS = ("T1", "U", "S", "H", "seen_acc", "accuracy", "D")
 COST = ("seconds", "candidates_hash")
-FACTS = ("mean_candidates", "stack", "peak_mb", "title", "family", "reveals_truth", "hash", "finished")
+CHOICE = ("select", "tune", "draw", "epoch")
+FACTS = ("mean_candidates", "stack", "peak_mb", "title", "family", "reveals_truth", *CHOICE, "hash", "finished")
 
 
 class Status(StrEnum):
@@ -62,11 +64,11 @@ class Record(BaseModel):
     family: str
     reveals_truth: bool
     settings: dict[str, Any]
-    """All hyper-parameters, defaults included."""
+    """All hyper-parameters of the result, defaults and what was chosen included."""
     seed: int
     status: Status
     metrics: dict[str, float | None]
-    """T1, U, S, H, seen_acc, D, H_cal, ... as fractions; None where a method cannot have it."""
+    """T1, U, S, H, seen_acc, accuracy, D, H_cal, ... as fractions; None where a method cannot have it."""
     curves: dict[str, list[float]]
     """One value per epoch."""
     candidates_hash: str
@@ -80,6 +82,16 @@ class Record(BaseModel):
     environment: dict[str, str]
     finished: str
     """UTC, ISO 8601."""
+    select: str = "last"
+    """The rule that chose the epoch and the draw of the settings."""
+    tune: int = 0
+    """How many draws there were; 0 where settings were left as they are."""
+    draw: int = 0
+    """The chosen one; 0 has the settings of the grid."""
+    epoch: int | None = None
+    """The chosen epoch; None for the end of the training."""
+    trials: list[Trial] = []
+    """Every draw with what it changes, its best epoch and the criterion there."""
     error: str | None = None
     """The traceback of a failed cell."""
 
@@ -213,6 +225,7 @@ def frame(records: Iterable[Record]) -> DataFrame:
     table = pandas.DataFrame(rows, columns=[*HEAD, *METRICS, *COST, *others, *FACTS, "error"])
     numbers = [*METRICS, *others]
     table[numbers] = table[numbers].astype("float64")
+    table["epoch"] = table["epoch"].astype("Int64")
     return table
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from pzsl_bench.rules import find_rule
+
 if TYPE_CHECKING:
     from pzsl_bench.tables import Column, Entry, Layout, Row
 
@@ -125,8 +127,12 @@ def _caption(layout: Layout, marks: str) -> str:
 def _notes(layout: Layout) -> list[str]:
     """What the reader must know beside the numbers."""
     notes = []
-    if any(row.reveals_truth for row in layout.rows):
-        notes.append(f"{DAGGER} trained on true labels; not ranked.")
+    chosen = {row.choice: find_rule(row.choice.strip("[]").partition(",")[0]) for row in layout.rows if row.choice}
+    revealing = [row.choice in chosen and chosen[row.choice].reveals_truth for row in layout.rows if row.reveals_truth]
+    if revealing:
+        how = "trained on" if not any(revealing) else "chosen by" if all(revealing) else "trained on or chosen by"
+        notes.append(f"{DAGGER} {how} true labels; not ranked.")
+    notes += [f"[{rule.name}]: {rule.meaning}." for rule in {rule.name: rule for rule in chosen.values()}.values()]
     if layout.incomplete:
         notes.append(f"(k/{layout.seeds}): only k of {layout.seeds} seeds; ranked only where no other has more.")
     bad = [f"{n} {what}" for n, what in ((layout.failed, "failed"), (layout.diverged, "diverged")) if n]

@@ -116,40 +116,51 @@ def execute(plan: Plan, options: Options, listener: Listener) -> Outcome:
     )
 
 
-Place = tuple[str, str]
-"""A dataset and an encoder."""
+Place = tuple[str, str, bool]
+"""A dataset, an encoder, and whether augmented views of the images are wanted."""
 
 
 def _place(planned: Planned) -> Place:
-    return planned.cell.dataset, planned.cell.encoder
+    return planned.cell.dataset, planned.cell.encoder, "views" in planned.method.needs
 
 
 def _encode(todo: Iterable[Planned], options: Options, listener: Listener) -> set[Place]:
-    """Every (dataset, encoder) once, before the workers ask for it; returns those that are not to be had here."""
+    """Every dataset through every encoder, and its views if wanted, once, before the workers ask for it.
+
+    Returns what is not to be had here.
+    """
     from pzsl_bench.encode import cache_root, encode, find_encoder
     from pzsl_bench.memory import pick_device
     from pzsl_bench.source import find_dataset
 
     cache, device = cache_root(options.cache), str(pick_device(options.device))
     places, blocked = sorted({_place(p) for p in todo}), set[Place]()
-    for dataset, encoder in places:
+    for place in places:
+        # Without its plain features, tried just before, a place has no views.
+        if place in blocked:
+            continue
+        dataset, encoder, views = place
         try:
+            source = find_dataset(dataset, options.data).open()
             made = encode(
-                find_dataset(dataset, options.data).open(),
+                source,
                 dataset,
                 find_encoder(encoder, cache=cache),
                 cache=cache,
                 device=device,
                 download=options.download,
                 progress=listener.encoding,
+                # Ready features come with their views: there is nothing to encode.
+                views=views and source.images is not None,
             )
         except UserError as error:
-            blocked.add((dataset, encoder))
+            blocked |= {p for p in places if p[:2] == place[:2] and p >= place}
             if len(blocked) == len(places):
                 raise
-            listener.note(f"{dataset} with {encoder} left out: {error}")
+            what = "views of " if views else ""
+            listener.note(f"{what}{dataset} with {encoder} left out: {error}")
             continue
-        if made.unreadable:
+        if made.unreadable and not (views and (dataset, encoder, False) in places):
             listener.note(f"{dataset}: {len(made.unreadable)} unreadable image(s) left out")
     return blocked
 

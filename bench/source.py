@@ -22,6 +22,10 @@ D = TypeVar("D", bound="type[Dataset]")
 DATASETS: Registry[type[Dataset]] = Registry("dataset", "pzsl_bench.datasets", plugins="pzsl_bench.datasets")
 
 
+Table = tuple[str, Sequence[Sequence[object]]]
+"""A title, and rows under it."""
+
+
 class Images(Protocol):
     """Images by position; reading one may fail without harming the others."""
 
@@ -37,7 +41,7 @@ class Source:
     labels: NDArray[np.int64]
     """(M,) true class of every image."""
     is_test: NDArray[np.bool_]
-    """(M,) test images; training images of unseen classes are never used."""
+    """(M,) test images; training images of unseen classes are never used. With `split`, those of seed 0."""
     class_names: tuple[str, ...]
     """C names as prompts use them."""
     seen: tuple[int, ...]
@@ -54,6 +58,20 @@ class Source:
     """(C, a) ready class semantics, when no encoder makes them."""
     scale: float = 100.0
     """Logit scale that goes with ready features."""
+    candidates: NDArray[np.bool_] | None = None
+    """(M, C) candidate sets that the images came with: the ambiguity `given`."""
+    split: Callable[[int], NDArray[np.bool_]] | None = None
+    """(M,) test images of a seed, where every seed has a split of its own, as with folds."""
+    standardise: bool = False
+    """Ready features that no encoder made: columns are z-scored on the training images, rows keep their lengths."""
+    unit: bool = True
+    """Rows of ready features are scaled to unit length; otherwise they keep their lengths."""
+    aligned: bool = True
+    """Ready texts are those of the encoder that made the features, and not of another origin, as attributes are."""
+    ordinal: bool = False
+    """Class numbers are positions on a scale, such as ages, so that near misses count for something."""
+    views: Callable[[], NDArray[np.float32]] | None = None
+    """Makes (V, N, d) other looks at the images of `training`, where ready features can have them."""
 
     def __post_init__(self) -> None:
         if set(self.seen) & set(self.unseen):
@@ -62,6 +80,45 @@ class Source:
             raise ValueError("validation classes must be some, not all, of the seen classes")
         if (self.images is None) == (self.features is None):
             raise ValueError("a source holds either images or features")
+        if self.candidates is not None and self.candidates.shape != (len(self.labels), len(self.class_names)):
+            raise ValueError("candidate sets need a row for each image and a column for each class")
+        if self.candidates is not None and not self.candidates[np.arange(len(self.labels)), self.labels].all():
+            raise ValueError("a true class is not among the candidates of its image")
+        if (self.standardise or not self.unit) and self.features is None:
+            raise ValueError("only ready features can be standardised or keep their lengths")
+        if self.views is not None and (self.features is None or self.standardise or self.split is not None):
+            raise ValueError("ready views go with ready features of unit length and one split")
+
+    def offers(self, encoder: str) -> frozenset[str]:
+        """What methods and ambiguities may need and this dataset has, through that encoder."""
+        has = {
+            "texts": self.texts is not None or encoder != "none",
+            "alignment": encoder != "none" or self.is_aligned,
+            "views": self.has_views,
+            "candidates": self.candidates is not None,
+        }
+        return frozenset(what for what, here in has.items() if here)
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether ready texts can be taken to lie in the space of ready features: of one width, and both as encoded."""
+        if self.features is None or self.texts is None or self.standardise or not self.aligned:
+            return False
+        return bool(self.features.shape[1] == self.texts.shape[1])
+
+    def test_images(self, seed: int) -> NDArray[np.bool_]:
+        """(M,) the test images of a seed."""
+        return self.is_test if self.split is None else self.split(seed)
+
+    @property
+    def training(self) -> NDArray[np.int64]:
+        """(N,) numbers of the training images of seen classes, those of seed 0 with `split`."""
+        return np.flatnonzero(~self.is_test & np.isin(self.labels, self.seen))
+
+    @property
+    def has_views(self) -> bool:
+        """Whether augmented views of the training images can be made; not where every seed trains on others."""
+        return self.split is None and (self.images is not None or self.views is not None)
 
 
 @dataclass(frozen=True)
@@ -99,6 +156,16 @@ class Dataset(ABC):
                 raise UserError(f"dataset '{cls.info.name}' has no variants, but '{spec}' asks for '{variant}'")
             if variant not in allowed:
                 raise unknown(f"variant of dataset '{cls.info.name}'", variant, allowed)
+
+    @classmethod
+    def members(cls, root: Path | None = None) -> tuple[str, ...]:
+        """What can be opened under this name; more than the name where a variant has to be chosen."""
+        return (cls.info.name,)
+
+    @classmethod
+    def details(cls, variants: Sequence[str]) -> Table | None:
+        """What `show` adds to the facts: about the whole dataset, or about the variants asked for."""
+        return None
 
     @abstractmethod
     def open(self) -> Source:

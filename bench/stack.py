@@ -190,8 +190,14 @@ def _train(
 
 def finite(state: State) -> Tensor:
     """(R,) whether all learned numbers of a run are finite."""
-    sound = [values.reshape(len(values), -1).isfinite().all(1) for values in state.values()]
+    sound = [_finite_rows(values) for values in state.values()]
     return torch.stack(sound).all(0) if sound else torch.tensor(True)
+
+
+def _finite_rows(values: Tensor) -> Tensor:
+    # What all runs share, as a method that keeps the images does, is looked at once and not copied for each.
+    once = values[:1] if _is_expanded(values) else values
+    return once.reshape(len(once), -1).isfinite().all(1).expand(len(values))
 
 
 def batch_sizes(method: Gradient, images: int) -> list[int]:
@@ -235,15 +241,15 @@ def batch_orders(keys: Sequence[str], epoch: int, images: int, device: torch.dev
     return torch.from_numpy(chance.permutations(streams, images)).to(device)
 
 
-def replica_bytes(method: Method, studies: Studies) -> int:
-    """Predicted bytes that one more run adds to a stack."""
+def replica_bytes(method: Method, studies: Studies, kept: int = 0) -> int:
+    """Predicted bytes that one more run adds to a stack of which so many earlier states are kept."""
     images, classes = studies.candidates.shape[1:]
     width = studies.features.shape[-1]
     table = images * classes
     own = 4 * images * width if studies.own_features else 0
     if not isinstance(method, Gradient):
-        # Targets, candidates and a few solver matrices of the feature width.
-        return own + table * 9 + 12 * 4 * width**2
+        # Targets, candidates, what a solver makes of them, and a few of its matrices of the feature width.
+        return own + table * 25 + 12 * 4 * width**2
     _, params, memory = begin(method, studies, studies.uniform)
     parameters = _bytes(params) // len(studies)
     carried = _bytes(memory) // len(studies) + _bytes(method.tables(studies.of(0)))
@@ -252,7 +258,8 @@ def replica_bytes(method: Method, studies: Studies) -> int:
     activations = 4 * rows * passes * (8 * classes + 6 * width + 4 * method.hidden)
     # Parameters, gradient and two moments; targets, working weights and candidates; the order of an epoch. Memory is
     # there twice while it is replaced.
-    return own + 4 * parameters + table * 9 + 2 * carried + activations + 8 * images
+    states = (4 + kept) * parameters + (2 + kept) * carried
+    return own + states + table * 9 + activations + 8 * images
 
 
 def _bytes(state: State) -> int:

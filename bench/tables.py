@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pzsl_bench import render
+from pzsl_bench.cell import split_row
 from pzsl_bench.errors import UserError, unknown
 from pzsl_bench.records import Status, metric_columns
 
@@ -30,7 +30,10 @@ NAMES = {
     "U": "accuracy on unseen classes among all classes (U)",
     "S": "accuracy on seen classes among all classes (S)",
     "H": "harmonic mean of seen and unseen accuracy (H)",
-    "seen_acc": "accuracy on seen classes among seen classes",
+    "seen_acc": "class-averaged accuracy on seen classes among seen classes",
+    "accuracy": "accuracy on seen classes among seen classes, a plain share of the images",
+    "within_3": "share of images whose class is missed by at most 3",
+    "within_5": "share of images whose class is missed by at most 5",
     "D": "disambiguation accuracy on the training candidates (D)",
     "AUSUC": "area under the seen-unseen curve (AUSUC)",
     "U_cal": "accuracy on unseen classes with calibrated stacking (U)",
@@ -42,6 +45,7 @@ NAMES = {
     "peak_mb": "peak memory in MB",
     "gamma": "bias of calibrated stacking",
 }
+ZERO_SHOT = ("T1", "U", "S", "H", "AUSUC", "U_cal", "S_cal", "H_cal", "gamma")
 # Neither fractions nor anything that has a best.
 PLAIN = ("seconds", "mean_candidates", "stack", "peak_mb", "gamma")
 
@@ -70,6 +74,8 @@ class Row:
     group: str
     """"reference" for the bounds every table starts with, else the family."""
     reveals_truth: bool
+    choice: str = ""
+    """How epoch and settings were chosen, as in [covering, 20 draws]; empty for the end of an untuned training."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,8 @@ def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
         place: Entry(statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else None, len(v))
         for place, v in values.items()
     }
+    if not entries:
+        _refuse_absent(records, metric)
     if percent:
         for column in columns:
             _mark(entries, rows, column)
@@ -187,7 +195,7 @@ def _rows(records: Sequence[dict[str, Any]]) -> list[Row]:
     labels = _labels({name: str(first[name]["title"]) for name in names})
 
     def rank(name: str) -> tuple[int, int]:
-        plain, family = name.partition("(")[0], first[name]["family"]
+        plain, family = split_row(name)[0], first[name]["family"]
         if plain in BOUNDS:
             return 0, BOUNDS.index(plain)
         return 1, FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
@@ -198,6 +206,7 @@ def _rows(records: Sequence[dict[str, Any]]) -> list[Row]:
             label=labels[name],
             group="reference" if rank(name)[0] == 0 else str(first[name]["family"]),
             reveals_truth=bool(first[name]["reveals_truth"]),
+            choice=split_row(name)[2],
         )
         for name in sorted(names, key=rank)
     ]
@@ -207,19 +216,12 @@ def _labels(titles: dict[str, str]) -> dict[str, str]:
     """Titles, with only those settings that tell methods of one title apart."""
     labels: dict[str, str] = {}
     for name, title in titles.items():
-        alike = [_settings(other) for other, its in titles.items() if its == title]
-        mine = _settings(name)
+        alike = [split_row(other)[1] for other, its in titles.items() if its == title]
+        _, mine, choice = split_row(name)
         telling = [f"{k}={v}" for k, v in mine.items() if any(other.get(k) != v for other in alike)]
-        labels[name] = f"{title} ({', '.join(telling)})" if telling else title
+        labels[name] = " ".join([title, *([f"({', '.join(telling)})"] if telling else []), choice]).rstrip()
     twice = Counter(labels.values())
     return {name: f"{label} [{name}]" if twice[label] > 1 else label for name, label in labels.items()}
-
-
-def _settings(name: str) -> dict[str, str]:
-    """eszsl(alpha=1,candidates_as=random) -> its settings as text."""
-    inside = name.partition("(")[2].removesuffix(")")
-    pairs = re.split(r",(?=\w+=)", inside) if inside else []
-    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def _refuse_unlike(records: Sequence[dict[str, Any]]) -> None:
@@ -240,6 +242,17 @@ def _refuse_unlike(records: Sequence[dict[str, Any]]) -> None:
                 f"{first} and {name} had different candidate sets on {column} with seed {seed}, "
                 "so they cannot stand in one column; run them again with: pzsl-bench run --fresh"
             )
+
+
+def _refuse_absent(records: Sequence[dict[str, Any]], metric: str) -> None:
+    """A table without a number is no table, unless that is because nothing has come out at all."""
+    done = [record for record in records if record["status"] == Status.DONE]
+    # NaN, the absent number, is not equal to itself.
+    held = {name for record in done for name, value in record.items() if value == value}
+    if done:
+        known = ", ".join(name for name in NAMES if name in held and name not in PLAIN)
+        why = ", which takes unseen classes and a method that can score them" if metric in ZERO_SHOT else ""
+        raise UserError(f"no result of this grid has {metric}{why}; there is: {known}")
 
 
 def _mark(entries: dict[tuple[Row, Column], Entry], rows: Sequence[Row], column: Column) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -155,6 +156,14 @@ class Mirror:
             "reveals_truth": str(record.reveals_truth),
             "candidates_hash": record.candidates_hash,
         }
+        params = where | {"method": record.row}
+        if record.select != "last":
+            tags["select"] = record.select
+            tags |= {"epoch": str(record.epoch)} if record.epoch is not None else {}
+        if record.tune:
+            params["tune"] = str(record.tune)
+            if record.trials:
+                tags |= {"draw": str(record.draw), "chosen": json.dumps(record.trials[record.draw].settings)}
         if record.headline:
             tags["error"] = record.headline
         tags = _kind("cell") | {f"pzsl.{k}": v for k, v in tags.items()}
@@ -166,7 +175,7 @@ class Mirror:
             end=end,
             grid=self.grid,
             tags=tags | {f"env.{k}": v for k, v in record.environment.items()},
-            params=where | {"method": record.row} | {f"set.{k}": str(v) for k, v in record.settings.items()},
+            params=params | {f"set.{k}": str(v) for k, v in record.settings.items()},
             metrics=metrics,
         )
 

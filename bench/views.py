@@ -48,7 +48,10 @@ def _noise(looks: int, strength: Tensor, studies: Studies) -> Maker:
     dice = Dice(studies.keys, studies.features.device)
     first = studies.of(0).features
     unit = bool((first.norm(dim=1) - 1).abs().max() < 1e-3)
-    length = strength * neighbour_distance(first) / math.sqrt(first.shape[1])
+    # From a run's own images, so that it does not depend on its stack.
+    images = studies.features if studies.own_features else first.unsqueeze(0)
+    distance = torch.stack([neighbour_distance(own) for own in images]).view(-1, 1, 1, 1)
+    length = strength * distance / math.sqrt(first.shape[1])
     largest: dict[str, int] = {}
 
     def make(step: int, epoch: int, picked: Tensor, features: Tensor) -> Tensor:

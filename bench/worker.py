@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,28 +20,76 @@ from pzsl_bench.cell import Cell
 from pzsl_bench.contract import Method
 from pzsl_bench.encode import cache_root, encode, find_encoder
 from pzsl_bench.environment import allow_tf32, environment
-from pzsl_bench.judge import best_biases, judge
+from pzsl_bench.judge import judge
 from pzsl_bench.plan import Planned, cell_key, draw_key
-from pzsl_bench.problem import Problem, build_problem
+from pzsl_bench.problem import Problem, Studies, build_problem, shared_tensor
 from pzsl_bench.records import Record, Records, Status
+from pzsl_bench.rules import find_rule
+from pzsl_bench.selection import Rehearsal, Task, averaged, select
 from pzsl_bench.source import find_dataset
 from pzsl_bench.spent import Spent
-from pzsl_bench.stack import Fitted, cut, fit, replica_bytes
+from pzsl_bench.splits import Problems, size
+from pzsl_bench.stack import cut, replica_bytes
+from pzsl_bench.trials import Choice
+from pzsl_bench.tuning import configurations
 
 if TYPE_CHECKING:
     from pzsl_bench.run import Options
+
+SPLITS_HELD = 32
+"""Splits of one dataset that a worker keeps ready."""
 
 Say = Callable[[str], None]
 Epochs = Callable[[int, int], None]
 
 
+class Opened:
+    """A dataset through an encoder, on its way to be split; its latest problems are kept for the next stack."""
+
+    def __init__(self, dataset: str, encoder: str, data: Path | None, cache: Path, device: str):
+        self.name, self.device = dataset, torch.device(device)
+        self.source = find_dataset(dataset, data).open()
+        self.encode = partial(
+            encode, self.source, dataset, find_encoder(encoder, cache=cache), cache=cache, device=device
+        )
+        self.made = self.encode()
+        self.held: dict[int, Problem] = {}
+
+    @cached_property
+    def with_views(self) -> Problem:
+        """The problem with its images' views; a dataset that has views has no splits by seed."""
+        made = self.encode(views=True)
+        assert made.views is not None
+        return replace(self.problem(0), views=shared_tensor(made.views).to(self.device))
+
+    def problem(self, seed: int, views: bool = False) -> Problem:
+        """The problem of a seed; without splits by seed, the same one for all."""
+        if views:
+            return self.with_views
+        if self.source.split is None:
+            seed = 0
+        if seed not in self.held:
+            if len(self.held) >= SPLITS_HELD:
+                self.held.pop(next(iter(self.held)))
+            made = self.made
+            problem = build_problem(
+                self.name, self.source, made.features, made.texts, made.scale, made.unreadable, seed
+            )
+            self.held[seed] = problem.to(self.device)
+        return self.held[seed]
+
+
 @lru_cache(maxsize=2)
-def load_problem(dataset: str, encoder: str, data: Path | None, cache: Path, device: str) -> Problem:
-    """A problem from the feature cache, on its device; kept for the next stack."""
-    source = find_dataset(dataset, data).open()
-    made = encode(source, dataset, find_encoder(encoder, cache=cache), cache=cache, device=device)
-    problem = build_problem(dataset, source, made.features, made.texts, made.scale, made.unreadable)
-    return problem.to(torch.device(device))
+def open_dataset(dataset: str, encoder: str, data: Path | None, cache: Path, device: str) -> Opened:
+    """A dataset with its features from the cache."""
+    return Opened(dataset, encoder, data, cache, device)
+
+
+def load_problem(
+    dataset: str, encoder: str, data: Path | None, cache: Path, device: str, seed: int = 0, views: bool = False
+) -> Problem:
+    """The problem of a seed, on its device; with the images' views if wanted."""
+    return open_dataset(dataset, encoder, data, cache, device).problem(seed, views)
 
 
 @lru_cache(maxsize=256)
@@ -56,7 +104,7 @@ def candidate_sets(
     seed: int,
 ) -> Mask:
     """(N, K) the candidate sets of a draw; all methods of a grid ask for the same ones."""
-    problem = load_problem(dataset, encoder, data, cache, device)
+    problem = load_problem(dataset, encoder, data, cache, device, seed)
     return draw_candidates(ambiguity, problem.labelled, rate, dataset, seed)
 
 
@@ -67,22 +115,29 @@ def run_stack(
     device = memory.pick_device(options.device)
     allow_tf32(device)
     store = Records(options.results / "records")
-    waiting = [list(cells)]
+    waiting, width = [list(cells)], 1
     first, spent = cells[0].cell, Spent()
     place = (first.dataset, first.encoder, options.data, cache_root(options.cache), str(device))
+    views = "views" in cells[0].method.needs
     try:
         with spent.on("encoding"):
-            problem = load_problem(*place)
-        width = _width(cells, problem, options, device)
-        waiting = [list(piece) for piece in cut(cells, width)]
+            sizes = [size(load_problem(*place, p.cell.seed, views)) for p in cells]
+        width = _width(cells, open_dataset(*place), options, device)
+        alike = [[p for p, its in zip(cells, sizes, strict=True) if its == one] for one in dict.fromkeys(sizes)]
+        # A cell's draws stay together as long as they fit.
+        together = max(1, width // max(1, first.tune))
+        waiting = [list(piece) for group in alike for piece in cut(group, together)]
     except Exception:
         yield failures(cells, store, device, traceback.format_exc()), spent
         return
     while waiting:
         piece, spent = waiting.pop(0), Spent()
         try:
-            masks = [candidate_sets(*place, p.cell.ambiguity, p.cell.rate, p.cell.seed) for p in piece]
-            records = _train_and_judge(piece, masks, problem, device, spent, epochs)
+            problems, masks = [], []
+            for cell in (p.cell for p in piece):
+                problems.append(load_problem(*place, cell.seed, views))
+                masks.append(candidate_sets(*place, cell.ambiguity, cell.rate, cell.seed))
+            records = _train_and_judge(piece, masks, Problems(tuple(problems)), device, width, spent, epochs)
         except Exception as error:
             if memory.is_out_of_memory(error) and len(piece) > 1:
                 if device.type == "cuda":
@@ -98,36 +153,49 @@ def run_stack(
         yield records, spent
 
 
-def _width(cells: Sequence[Planned], problem: Problem, options: Options, device: torch.device) -> int:
-    """How many cells the memory budget allows at once."""
+def _width(cells: Sequence[Planned], opened: Opened, options: Options, device: torch.device) -> int:
+    """How many runs the memory budget allows at once."""
+    problem = opened.problem(cells[0].cell.seed, "views" in cells[0].method.needs)
     empty = torch.zeros(1, len(problem.train), problem.seen, dtype=torch.bool)
-    one = replica_bytes(cells[0].method, problem.studies(empty, ["one"], ["one"]))
+    studies = problem.studies(empty, ["one"], ["one"])
+    one = 0
+    if opened.source.split is not None:
+        studies = replace(studies, features=studies.features[None])
+        one += problem.test.numel() * problem.test.element_size()
+    rule = find_rule(cells[0].cell.select)
+    one += replica_bytes(cells[0].method, studies, kept=rule.window if rule.window > 1 else 2 * rule.epochs)
     return max(1, memory.budget(options.memory, device, options.jobs) // one)
 
 
 def _train_and_judge(
     cells: Sequence[Planned],
     masks: Sequence[Mask],
-    problem: Problem,
+    problems: Problems,
     device: torch.device,
+    width: int,
     spent: Spent,
     epochs: Epochs | None,
 ) -> list[Record]:
     started = time.perf_counter()
-    methods = [p.method for p in cells]
-    candidates = torch.from_numpy(np.stack(masks)).to(device)
-    small, rows, classes = problem.rehearsal()
-    rehearsed = candidates[:, torch.from_numpy(rows).to(device)][:, :, torch.from_numpy(classes).to(device)]
+    keys, draws = [cell_key(p.cell) for p in cells], [draw_key(p.cell) for p in cells]
+    studies, exam = problems.studies(torch.from_numpy(np.stack(masks)), keys, draws), problems.exam()
+    rule, method = find_rule(cells[0].cell.select), cells[0].method
+    task = Task(
+        dataset=cells[0].cell.dataset,
+        studies=_as_fed(method, studies, problems.truth_masks),
+        candidates=studies.candidates,
+        truth=torch.from_numpy(exam.train_truth).to(device) if rule.reveals_truth else None,
+        rehearsals=lambda fold: _rehearsals(method, problems, studies, fold),
+    )
     with spent.on("training"):
-        fitted = _fit(methods, problem, candidates, cells, epochs)
-        rehearsal = _fit(methods, small, rehearsed, cells, None)
+        selected = select(rule, [configurations(p.method, p.cell) for p in cells], task, width, epochs)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
     with spent.on("judging"):
-        biases = best_biases(rehearsal, small.exam())
-        metrics = judge(fitted, problem.exam(), problem.train, candidates, biases)
-        alive = fitted.alive.tolist()
-        curves = {name: values.cpu().tolist() for name, values in fitted.curves.items()}
+        judged = zip(selected.states, selected.biases, strict=True)
+        metrics = averaged([judge(s, exam, studies.features, studies.candidates, biases) for s, biases in judged])
+        alive = selected.states[-1].alive.tolist()
+        curves = {name: values.cpu().tolist() for name, values in selected.states[-1].curves.items()}
     seconds = time.perf_counter() - started
     return [
         _record(
@@ -140,24 +208,33 @@ def _train_and_judge(
             mean_candidates=float(masks[i].sum(1).mean()),
             seconds=seconds / len(cells),
             stack=len(cells),
+            choice=selected.choices[i],
         )
         for i, planned in enumerate(cells)
     ]
 
 
-def _fit(
-    methods: Sequence[Method],
-    problem: Problem,
-    candidates: torch.Tensor,
-    cells: Sequence[Planned],
-    epochs: Epochs | None,
-) -> Fitted:
-    if methods[0].info.reveals_truth:
-        # The side door of the bounds: candidate sets that are the truth itself.
-        truth = torch.from_numpy(problem.labelled.truth_mask()).to(candidates.device)
-        candidates = truth.expand(len(cells), -1, -1)
-    keys, draws = [cell_key(p.cell) for p in cells], [draw_key(p.cell) for p in cells]
-    return fit(methods, problem.studies(candidates, keys, draws), epochs)
+def _rehearsals(method: Method, problems: Problems, studies: Studies, fold: int) -> list[Rehearsal]:
+    """A rehearsal for the runs of every problem that has one, played with seen classes only."""
+    device, found = studies.candidates.device, []
+    for problem, runs in problems.groups():
+        if not problem.can_rehearse:
+            continue
+        small, rows, classes = problem.rehearsal(fold)
+        candidates = studies.candidates[torch.tensor(runs, device=device)]
+        candidates = candidates[:, torch.from_numpy(rows).to(device)][:, :, torch.from_numpy(classes).to(device)]
+        part = small.studies(candidates, [studies.keys[r] for r in runs], [studies.draws[r] for r in runs])
+        truth = Problems((small,) * len(runs)).truth_masks
+        found.append(Rehearsal(runs, _as_fed(method, part, truth), small.exam()))
+    return found
+
+
+def _as_fed(method: Method, studies: Studies, truth_masks: Callable[[], Mask]) -> Studies:
+    """The studies; for bounds by a side door with candidate sets (R, N, K) that are the truth itself."""
+    if not method.info.reveals_truth:
+        return studies
+    truth = torch.from_numpy(truth_masks()).to(studies.candidates.device)
+    return replace(studies, candidates=truth.expand_as(studies.candidates))
 
 
 def failures(
@@ -182,10 +259,12 @@ def _record(
     candidates_hash: str = "",
     mean_candidates: float = float("nan"),
     seconds: float = 0.0,
+    choice: Choice | None = None,
     error: str | None = None,
 ) -> Record:
     cell: Cell = planned.cell
     info = planned.method.info
+    choice = choice or Choice(planned.method)
     return Record(
         hash=planned.hash,
         identity=planned.identity,
@@ -197,8 +276,8 @@ def _record(
         row=cell.row,
         title=info.title,
         family=info.family,
-        reveals_truth=info.reveals_truth,
-        settings=asdict(planned.method),
+        reveals_truth=info.reveals_truth or find_rule(cell.select).reveals_truth,
+        settings=asdict(choice.method),
         seed=cell.seed,
         status=status,
         metrics=metrics or {},
@@ -210,5 +289,10 @@ def _record(
         peak_mb=memory.peak_mb(device),
         environment=environment(str(device)),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        select=cell.select,
+        tune=cell.tune,
+        draw=choice.draw,
+        epoch=choice.epoch,
+        trials=list(choice.trials),
         error=error,
     )

@@ -10,6 +10,9 @@ shared in part with the other classes of its family. With m_x, m_t the axes of t
 say so, and since J is the same for all classes, a map that is learned on seen classes carries over to unseen ones.
 `other` is noise among the concepts (whatever else an image shows), `plain` is noise in a few strong directions of
 its own. The constants are fitted to measured features of CLIP ViT-B/32; the test of this module holds the figures.
+
+A view of an image, as a crop would be, has its class, and noise (and depth in the cone) that correlates with the
+image's own by KEPT. So views are images like all others, each close to its own.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from scipy.fft import dct
 from scipy.special import ndtri
 
 from pzsl_bench import chance
+from pzsl_bench.augment import VIEWS
 from pzsl_bench.cell import identity_hash
 from pzsl_bench.errors import UserError, unknown
 from pzsl_bench.source import Dataset, Source, dataset
@@ -38,6 +42,8 @@ ALIGN, LOOK, OTHER, PLAIN = 0.2, 0.2, 0.33, 0.9
 """Lengths of the four parts of an image beside its cone's axis."""
 FAMILY, KINSHIP = 5, 0.2
 """Classes in a family, and the share of a concept that is the family's."""
+KEPT = 0.65
+"""Puts views at a cosine of 0.9 to their images, which is what crops of `shapes` have in the embedded encoder."""
 CONCEPT_RANK, PLAIN_RANK = 55.0, 9.0
 """Effective ranks of the two spectra, which decay exponentially from opposite ends of the axes."""
 
@@ -112,46 +118,62 @@ def _number(spec: str, knob: str, value: str) -> int | float:
     return number
 
 
-def generate(world: World, labels: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(M, d) image and (C, d) text features, unit rows."""
-    classes, d = world.seen + world.unseen, world.dim
+class Generator:
+    """A world's classes and axes, from which any number of images is drawn."""
 
-    def normal(what: str, *shape: int) -> Array:
-        return _normal(chance.key("synthetic", world.seed, d, what), *shape)
+    def __init__(self, world: World):
+        self.world = world
+        classes, d = world.seen + world.unseen, world.dim
 
-    # An exponential spectrum with decay length r / 2 has the effective rank r.
-    depth = np.arange(d)
-    plain_axes = _unit(np.exp(-depth / PLAIN_RANK))
-    concept_axes = _unit(np.exp(-(d - 1 - depth) / CONCEPT_RANK))
+        # An exponential spectrum with decay length r / 2 has the effective rank r.
+        depth = np.arange(d)
+        plain_axes = _unit(np.exp(-depth / PLAIN_RANK))
+        concept_axes = _unit(np.exp(-(d - 1 - depth) / CONCEPT_RANK))
+        # Two independent noises with these spectra add up to one.
+        self.noise_axes = world.noise * np.hypot(OTHER * concept_axes, PLAIN * plain_axes)
 
-    own, kin = normal("concept", classes, d), normal("family", -(-classes // FAMILY), d)
-    family = chance.permutation(chance.key("synthetic", world.seed, "families"), classes) // FAMILY
-    concepts = _unit((np.sqrt(1 - KINSHIP) * own + np.sqrt(KINSHIP) * kin[family]) * concept_axes)
-    looks = ALIGN * concepts + LOOK * _quarter_turn(concepts)
+        own, kin = self.normal("concept", classes, d), self.normal("family", -(-classes // FAMILY), d)
+        family = chance.permutation(chance.key("synthetic", world.seed, "families"), classes) // FAMILY
+        self.concepts = _unit((np.sqrt(1 - KINSHIP) * own + np.sqrt(KINSHIP) * kin[family]) * concept_axes)
 
-    image_axis, across = _unit(normal("image axis", d)), normal("across", d)
-    across = _unit(across - (across @ image_axis) * image_axis)
-    cosine = (IMAGE_AXIS**2 + world.cone**2 - world.gap**2) / (2 * IMAGE_AXIS * world.cone)
-    text_axis = cosine * image_axis + np.sqrt(max(0.0, 1 - cosine**2)) * across
-    axes = np.stack([image_axis, across])
+        self.image_axis, across = _unit(self.normal("image axis", d)), self.normal("across", d)
+        self.across = _unit(across - (across @ self.image_axis) * self.image_axis)
 
-    def cone(axis: Array, lengths: Array, rows: Array) -> NDArray[np.float32]:
+    def normal(self, what: str, *shape: int) -> Array:
+        """Normal numbers of that name."""
+        return _normal(chance.key("synthetic", self.world.seed, self.world.dim, what), *shape)
+
+    def texts(self) -> NDArray[np.float32]:
+        """(C, d) unit rows."""
+        world = self.world
+        cosine = (IMAGE_AXIS**2 + world.cone**2 - world.gap**2) / (2 * IMAGE_AXIS * world.cone)
+        text_axis = cosine * self.image_axis + np.sqrt(max(0.0, 1 - cosine**2)) * self.across
+        spread = min(TEXT_SPREAD, (1 - world.cone) / 2)
+        lengths = np.clip(world.cone + spread * self.normal("text depth", len(self.concepts), 1), 0, 0.98)
+        return self._cone(text_axis, lengths, self.concepts.copy())
+
+    def images(self, labels: NDArray[np.int64], view: int = 0) -> NDArray[np.float32]:
+        """(M, d) unit rows: images of these classes, or another view of each."""
+        rows = self._random("noise", len(labels), self.world.dim, view)
+        depth = self._random("image depth", len(labels), 1, view)
+        rows *= self.noise_axes
+        rows += (ALIGN * self.concepts + LOOK * _quarter_turn(self.concepts))[labels]
+        lengths = np.clip(IMAGE_AXIS + IMAGE_SPREAD * depth, 0, 0.98)
+        return self._cone(self.image_axis, lengths, rows)
+
+    def _random(self, what: str, images: int, width: int, view: int) -> Array:
+        rows = self.normal(what, images, width)
+        if view:
+            rows *= KEPT
+            rows += np.sqrt(1 - KEPT**2) * self.normal(f"{what} of view {view}", images, width)
+        return rows
+
+    def _cone(self, axis: Array, lengths: Array, rows: Array) -> NDArray[np.float32]:
+        axes = np.stack([self.image_axis, self.across])
         rows -= (rows @ axes.T) @ axes
         rows *= np.sqrt(1 - lengths**2) / np.linalg.norm(rows, axis=1, keepdims=True)
         rows += lengths * axis
-        return _rotate(rows.astype(np.float32), world.seed)
-
-    spread = min(TEXT_SPREAD, (1 - world.cone) / 2)
-    lengths = np.clip(world.cone + spread * normal("text depth", classes, 1), 0, 0.98)
-    texts = cone(text_axis, lengths, concepts.copy())
-
-    # Two independent noises with these spectra add up to one.
-    noise_axes = world.noise * np.hypot(OTHER * concept_axes, PLAIN * plain_axes)
-    images = normal("noise", len(labels), d)
-    images *= noise_axes
-    images += looks[labels]
-    lengths = np.clip(IMAGE_AXIS + IMAGE_SPREAD * normal("image depth", len(labels), 1), 0, 0.98)
-    return cone(image_axis, lengths, images), texts
+        return _rotate(rows.astype(np.float32), self.world.seed)
 
 
 def _normal(stream: int, *shape: int) -> Array:
@@ -213,7 +235,7 @@ class Synthetic(Dataset):
         train = np.repeat(np.arange(world.seen), counts)
         test = np.repeat(np.arange(classes), world.test)
         labels = np.concatenate([train, test]).astype(np.int64)
-        images, texts = generate(world, labels)
+        make = Generator(world)
         facts: dict[str, Any] = {f.name: getattr(world, f.name) for f in fields(world)}
         return Source(
             labels=labels,
@@ -223,6 +245,7 @@ class Synthetic(Dataset):
             unseen=tuple(range(world.seen, classes)),
             validation=tuple(range(0, world.seen, 4)),
             checksum=identity_hash({"synthetic": self.info.version, **facts}),
-            features=images,
-            texts=texts,
+            features=make.images(labels),
+            texts=make.texts(),
+            views=lambda: np.stack([make.images(labels[: len(train)], view) for view in range(1, VIEWS + 1)]),
         )

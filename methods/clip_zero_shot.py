@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pzsl_bench.clip_space import InClipSpace, check_space
 from pzsl_bench.contract import Citation, ClosedForm, State, Study, method
 
 
@@ -27,11 +28,12 @@ from pzsl_bench.contract import Citation, ClosedForm, State, Study, method
     ),
 )
 @dataclass(frozen=True)
-class ClipZeroShot(ClosedForm):
+class ClipZeroShot(InClipSpace, ClosedForm):
     """The encoder as it is."""
 
     def solve(self, study: Study) -> State:
         """Nothing to learn."""
+        check_space(self.info.name, study)
         return {}
 
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:

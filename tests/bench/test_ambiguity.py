@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from pzsl_bench.source import find_dataset
 from pzsl_bench.toy import toy_problem
 
 FIXTURE = json.loads((Path(__file__).parents[1] / "parity" / "candidate_generation.json").read_text())
-NAMES = sorted(AMBIGUITIES.names())
+NAMES = sorted(name for name in AMBIGUITIES.names() if AMBIGUITIES.get(name).rated)
+"""The ambiguities that are drawn around the truth."""
 LABELLED = toy_problem().labelled
 
 
@@ -30,6 +32,19 @@ def given_labels() -> Labelled:
 
 def test_all_five_generators_are_there() -> None:
     assert NAMES == ["flip", "flip_forced", "instance", "pair", "semantic"]
+    assert set(AMBIGUITIES.names()) - set(NAMES) == {"given"}
+
+
+def test_given_hands_out_the_sets_of_the_data_whatever_the_seed() -> None:
+    real = np.random.default_rng(0).random((len(LABELLED.truth), LABELLED.classes)) < 0.4
+    came_with = replace(LABELLED, given=real | LABELLED.truth_mask())
+    for seed in range(3):
+        np.testing.assert_array_equal(draw_candidates("given", came_with, 0.0, "toy", seed), came_with.given)
+
+
+def test_given_has_no_rate_and_says_what_to_write() -> None:
+    with pytest.raises(UserError, match=r"'given' has no rate: write rates: \[0\]"):
+        draw_candidates("given", LABELLED, 0.3, "toy", 0)
 
 
 def test_flip_equals_the_published_generator_on_the_same_numbers() -> None:

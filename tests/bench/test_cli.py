@@ -23,7 +23,7 @@ from pzsl_bench.cli import app
 from pzsl_bench.errors import MissingDataError
 from pzsl_bench.source import DATASETS, Dataset, Source, dataset
 
-COMMANDS = ("run", "plan", "table", "export", "list", "show", "doctor", "sync", "ui")
+COMMANDS = ("run", "plan", "reproduce", "table", "export", "list", "show", "doctor", "sync", "ui")
 # Not pydantic: typer itself checks arguments with it.
 HEAVY = {"torch", "numpy", "pandas", "mlflow", "open_clip", "scipy", "yaml", "rich"}
 PROGRAM = [sys.executable, "-m", "pzsl_bench.cli"]
@@ -312,7 +312,7 @@ def test_export_prints_one_tidy_row_per_record(folder: Path) -> None:
     run_tiny()
     rows = list(csv.DictReader(io.StringIO(call("export", "--grid", "tiny.yaml").stdout)))
     assert len(rows) == 8
-    head = "dataset encoder ambiguity rate method seed status T1 U S H seen_acc D seconds candidates_hash"
+    head = "dataset encoder ambiguity rate method seed status T1 U S H seen_acc accuracy D seconds candidates_hash"
     for column in re.findall(r"\w+", head):
         assert column in rows[0]
     found = json.loads(call("export", "--grid", "tiny.yaml", "--format", "json").stdout)

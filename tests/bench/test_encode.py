@@ -14,8 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pzsl_bench import (
+    augment,
+    torchvision_shim,  # noqa: F401
+)
 from pzsl_bench import cache as cache_module
-from pzsl_bench import torchvision_shim  # noqa: F401
+from pzsl_bench import encode as encode_module
+from pzsl_bench.augment import VIEWS, Augmentation
 from pzsl_bench.cache import cache_root, file_hash
 from pzsl_bench.clip_model import LoadedEncoder
 from pzsl_bench.encode import BLOCK, Encoded, encode
@@ -489,6 +494,145 @@ def test_checking_a_known_encoder_imports_no_torch(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def by_hand(encoder: Encoder, images: list[int]) -> Any:
+    """(V, n, d) the views of `dots`, image by image."""
+    model, forms = encoder.load(), Augmentation.suiting(encoder.preprocessing, "world 1")
+    return np.stack([model.encode_images(forms(picture(i), i)) for i in images], axis=1)
+
+
+def test_views_are_the_augmented_training_images_of_seen_classes(tiny: Encoder) -> None:
+    images = Folder(30)
+    made = run(tiny, source(images), views=True)
+    # Odd numbers are training images, every third class is unseen.
+    rows = [i for i in range(30) if i % 2 and i % 3 != 2]
+    assert made.views is not None and made.views.shape == (VIEWS, len(rows), 12)
+    assert sorted(images.read) == sorted([*range(30), *rows])
+    np.testing.assert_allclose(made.views, by_hand(tiny, rows), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(made.views, axis=-1), 1, atol=1e-6)
+
+
+def test_nobody_asks_nothing_is_augmented(tiny: Encoder) -> None:
+    images = Folder(10)
+    assert run(tiny, source(images)).views is None
+    assert sorted(images.read) == list(range(10)) and not (tiny.cache / "views").exists()
+
+
+def test_views_come_mapped_from_the_cache_the_second_time(tiny: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(tiny, source(Folder(20)), views=True)
+    forbid_loading(monkeypatch)
+    images = Folder(20)
+    again = run(find_encoder(tiny.spec, tiny.cache), source(images), views=True)
+    assert images.read == []
+    assert isinstance(again.views, np.memmap) and not again.views.flags.writeable
+    np.testing.assert_array_equal(again.views, np.asarray(first.views))
+
+
+def test_views_leave_the_plain_features_alone_and_do_not_depend_on_them(tiny: Encoder) -> None:
+    run(tiny, source(Folder(20)))
+    images = Folder(20)
+    later = run(tiny, source(images), views=True)
+    assert set(images.read) == {i for i in range(20) if i % 2 and i % 3 != 2}
+    fresh = run(find_encoder(tiny.spec, tiny.cache / "other"), source(Folder(20)), views=True)
+    np.testing.assert_array_equal(later.features, fresh.features)
+    np.testing.assert_array_equal(later.views, fresh.views)
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (lambda s: replace(s, class_names=("red dot", "blue dot", "dog")), False),
+        (lambda s: replace(s, checksum="world 2"), True),
+        (lambda s: replace(s, seen=(0, 2), unseen=(1,)), True),
+        (lambda s: replace(s, is_test=~s.is_test), True),
+    ],
+    ids=["names", "checksum", "seen classes", "training images"],
+)
+def test_the_key_of_views_changes_with_what_they_depend_on(tiny: Encoder, change: Change, again: bool) -> None:
+    run(tiny, source(Folder(12)), views=True)
+    images = Folder(12)
+    run(tiny, change(source(images)))
+    images.read.clear()
+    run(tiny, change(source(images)), views=True)
+    assert bool(images.read) == again
+
+
+def test_another_recipe_is_another_key(tiny: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tiny, source(Folder(12)), views=True)
+    monkeypatch.setattr(encode_module, "RECIPE", {**augment.RECIPE, "version": augment.RECIPE["version"] + 1})
+    images = Folder(12)
+    run(tiny, source(images), views=True)
+    assert set(images.read) == {1, 3, 7, 9}
+    assert len(list(tiny.cache.glob("views/*/done.json"))) == 2
+
+
+def all_train(images: Any) -> Source:
+    """Every image is a training image of a seen class."""
+    count = len(images)
+    return replace(source(images), labels=np.arange(count) % 2, is_test=np.zeros(count, dtype=bool))
+
+
+def test_interrupted_views_resume_at_the_last_complete_block(tiny: Encoder) -> None:
+    total = 3 * BLOCK + 10
+    run(tiny, all_train(Folder(total)))
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, all_train(Folder(total, stop_at=2 * BLOCK + 5)), views=True)
+    part = next(tiny.cache.glob("views/*/features.part"))
+    assert part.stat().st_size >= 4 * 12 * VIEWS * 2 * BLOCK
+    images, told = Folder(total), []
+    made = run(tiny, all_train(images), views=True, progress=lambda *said: told.append(said))
+    assert sorted(images.read) == list(range(2 * BLOCK, total))
+    assert told[0] == ("encoding 4 views of dots", 2 * BLOCK, total)
+    assert told[-1] == ("encoding 4 views of dots", total, total)
+    some = [0, 2 * BLOCK - 1, 2 * BLOCK, total - 1]
+    assert made.views is not None
+    np.testing.assert_allclose(made.views[:, some], by_hand(tiny, some), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be read")
+def test_an_unreadable_image_has_neither_features_nor_views(tiny: Encoder) -> None:
+    made = run(tiny, all_train(Folder(12, broken=(3, 7))), views=True)
+    good = [i for i in range(12) if i not in (3, 7)]
+    assert made.unreadable == (3, 7) and made.views is not None
+    np.testing.assert_allclose(made.views, by_hand(tiny, good), atol=1e-5)
+
+
+def test_an_image_that_broke_since_is_its_own_view_and_is_told(tiny: Encoder) -> None:
+    plain = run(tiny, all_train(Folder(12)))
+    with pytest.warns(UserWarning, match="1 image can no longer be read"):
+        made = run(tiny, all_train(Folder(12, broken=(3,))), views=True)
+    assert made.unreadable == () and made.views is not None
+    np.testing.assert_array_equal(made.views[:, 3], np.stack([plain.features[3]] * VIEWS))
+    np.testing.assert_allclose(made.views[:, [2, 4]], by_hand(tiny, [2, 4]), atol=1e-5)
+    with pytest.warns(UserWarning, match="can be read now"):
+        healed = run(tiny, all_train(Folder(12)), views=True)
+    np.testing.assert_allclose(healed.views, by_hand(tiny, list(range(12))), atol=1e-5)
+
+
+def test_images_that_are_drawn_together_have_the_same_views(tiny: Encoder) -> None:
+    class Many(Folder):
+        def many(self, indices: list[int]) -> list[Image.Image]:
+            return [picture(i) for i in indices]
+
+    single, together = run(tiny, source(Folder(60)), views=True), Many(60)
+    elsewhere = find_encoder(tiny.spec, tiny.cache / "other")
+    np.testing.assert_array_equal(run(elsewhere, source(together), views=True).views, single.views)
+    assert together.read == []
+
+
+def test_ready_features_have_views_if_they_bring_them(tmp_path: Path) -> None:
+    none = find_encoder("none", tmp_path)
+    with pytest.raises(UserError, match="views: noise works there"):
+        run(none, ready(), views=True)
+    # Training images of seen classes are 1, 3, 7; the features of 4 are missing.
+    looks = np.arange(2 * 3 * 5, dtype=np.float32).reshape(2, 3, 5) + 1
+    made = run(none, replace(ready(), views=lambda: looks), views=True)
+    assert made.views is not None
+    np.testing.assert_allclose(made.views, looks / np.linalg.norm(looks, axis=-1, keepdims=True), atol=1e-6)
+    some = replace(ready(), is_test=np.zeros(9, dtype=bool), views=lambda: np.ones((2, 6, 5), np.float32))
+    made = run(none, some, views=True)
+    assert made.unreadable == (4,) and made.views is not None and made.views.shape == (2, 5, 5)
+
+
 def ready(texts: bool = True) -> Source:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(9, 5)).astype(np.float32)
@@ -513,8 +657,30 @@ def test_ready_features_pass_through_as_unit_rows_without_a_cache(tmp_path: Path
 
 
 def test_ready_features_without_texts_take_them_from_an_encoder(tiny: Encoder) -> None:
-    made = run(tiny, ready(texts=False))
-    assert made.features.shape == (9, 5) and made.texts.shape == (3, 12)
+    wide = np.ones((9, 12), np.float32)
+    made = run(tiny, replace(ready(texts=False), features=wide))
+    assert made.features.shape == (9, 12) and made.texts.shape == (3, 12)
+    with pytest.raises(UserError, match=r"did not make the features .* 12 numbers .* have 5"):
+        run(tiny, ready(texts=False))
+
+
+def test_rows_may_keep_their_lengths_and_a_single_column_of_semantics_does(tmp_path: Path) -> None:
+    given = replace(ready(), unit=False, texts=np.array([[0.0], [2.0], [-3.0]], np.float32))
+    made = run(find_encoder("none", tmp_path), given)
+    np.testing.assert_array_equal(made.features, given.features)
+    np.testing.assert_array_equal(made.texts, given.texts)
+    assert made.unreadable == (4,)
+
+
+def test_features_that_no_encoder_made_keep_their_lengths_and_need_no_texts(tiny: Encoder) -> None:
+    given = replace(ready(texts=False), standardise=True, unseen=())
+    none = find_encoder("none", tiny.cache)
+    made = run(none, given)
+    np.testing.assert_array_equal(made.features, given.features)
+    assert made.texts.shape == (3, 0) and made.unreadable == (4,)
+    assert given.features is not None and not made.features.flags.writeable and given.features.flags.writeable
+    with pytest.raises(UserError, match="use encoder 'none'"):
+        run(tiny, given)
 
 
 def test_encoders_that_make_no_sense_for_a_dataset_are_refused(tiny: Encoder) -> None:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pzsl_bench.cell import Cell
+from pzsl_bench.describe import description
 from pzsl_bench.errors import UserError
 from pzsl_bench.grid import Grid, grid_names, load_grid
 
@@ -138,6 +139,42 @@ def test_include_brings_back_what_exclude_took_and_doubles_nothing(tmp_path: Pat
     assert {c.method for c in cells if c.rate == 0.3} == {"naive"}
 
 
+def test_rules_of_selection_are_an_axis_and_draws_are_for_the_whole_grid(tmp_path: Path) -> None:
+    cells = grid_of(tmp_path, base_with(select=["covering", "oracle"], tune={"draws": 5}, rates=0.1, seeds=1)).cells()
+    assert [c.row for c in cells] == [
+        "naive [covering, 5 draws]",
+        "naive [oracle, 5 draws]",
+        "proden [covering, 5 draws]",
+        "proden [oracle, 5 draws]",
+    ]
+
+
+def test_a_point_may_choose_in_its_own_way(tmp_path: Path) -> None:
+    tuned = {"method": "proden", "select": "covering", "tune": 5}
+    more = grid_of(tmp_path, base_with(include=[tuned])).cells()[8:]
+    assert {c.row for c in more} == {"proden [covering, 5 draws]"}
+    both = base_with(select=["last", "mean10"], exclude=[{"method": "naive", "select": "mean10"}])
+    assert {c.row for c in grid_of(tmp_path, both).cells()} == {"naive", "proden", "proden [mean10]"}
+
+
+def test_what_has_nothing_to_choose_stands_in_the_grid_once_as_it_is(tmp_path: Path) -> None:
+    methods = ["clip_zero_shot", "eszsl", "proden"]
+    cells = grid_of(tmp_path, base_with(methods=methods, select=["last", "covering"], rates=0.1, seeds=1)).cells()
+    assert [c.row for c in cells] == ["clip_zero_shot", "eszsl", "proden", "proden [covering]"]
+
+
+def test_a_grid_that_is_shown_says_what_its_rules_mean(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(base_with(select="covering", tune=5), encoding="utf-8")
+    shown = description(str(path))
+    assert "covering (epoch and draw with the best covering rate" in shown
+    assert "proden [covering, 5 draws]" in shown
+
+
+def test_a_mistake_in_select_on_the_command_line_is_told_as_one(tmp_path: Path) -> None:
+    assert complaint(tmp_path, BASE, "select=rehearsal").startswith("--set: tune: select: rehearsal chooses")
+
+
 def test_the_command_line_wins(tmp_path: Path) -> None:
     grid = grid_of(tmp_path, BASE, "rates=[0.7]", "seeds=3-4", "methods.proden.lr=[0.1,1e-2]")
     assert grid.axes.rates == [0.7]
@@ -198,6 +235,19 @@ def test_a_mistake_on_the_command_line_is_told_as_one(tmp_path: Path) -> None:
         ({"seeds": [1.5]}, "1.5 is not a seed"),
         ({"seeds": ["0-2", 1]}, "1 is there twice"),
         ({"encoders": []}, "encoders: is empty"),
+        ({"select": "coverin"}, "select: unknown rule of select 'coverin'; did you mean 'covering'?"),
+        ({"select": "mean0"}, "unknown rule of select 'mean0'"),
+        ({"select": []}, "select: is empty"),
+        ({"select": ["last", "last"]}, "'last' is there twice"),
+        ({"select": "rehearsal"}, "say how many, for example tune: 20"),
+        ({"tune": 20}, "write select: covering or approximated or rehearsal or validation (or oracle"),
+        ({"tune": 20, "select": ["covering", "mean10"]}, "select: mean10 does not"),
+        ({"tune": 1, "select": "covering"}, "tune: 1 draw is the settings as they are"),
+        ({"tune": -3, "select": "covering"}, "-3 is not a number of draws"),
+        ({"tune": True, "select": "covering"}, "True is not a number of draws"),
+        ({"tune": {"draw": 3}, "select": "covering"}, "such as 20 or {draws: 20}"),
+        ({"include": [{"method": "proden", "tune": 4}]}, "include: tune needs a rule"),
+        ({"include": [{"method": "proden", "select": "rehearsal"}]}, "include: select: rehearsal chooses"),
         ({"encoders": [None]}, "None is not a name"),
         ({"include": [{"rates": 0.1}]}, "include[1]: unknown key 'rates'; did you mean 'rate'?"),
         ({"exclude": [{"rate": 7}]}, "exclude[1].rate: 7 is not between 0 and 1"),

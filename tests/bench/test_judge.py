@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pzsl_bench.judge import (
     harmonic,
     judge,
     stacking,
+    unseen_accuracies,
     zero_shot_metrics,
 )
 from pzsl_bench.problem import Exam
@@ -110,7 +112,7 @@ def test_a_head_without_unseen_classes_gets_seen_metrics_only() -> None:
     fitted = fit([configure("proden", {"head": "linear"})], studies)
     small, _, _ = problem.rehearsal()
     metrics = judge(fitted, problem.exam(), problem.train, studies.candidates, [None])[0]
-    assert set(metrics) == {"seen_acc", "D"}
+    assert set(metrics) == {"seen_acc", "accuracy", "D"}
     assert small.seen == 6
 
 
@@ -128,3 +130,19 @@ def test_calibration_raises_the_harmonic_mean_of_a_biased_method() -> None:
     metrics = judge(fit(methods, studies), problem.exam(), problem.train, studies.candidates, biases)
     raw, calibrated = (np.mean([m[k] for m in metrics]) for k in ("H", "H_cal"))
     assert calibrated > raw + 0.05
+
+
+def test_the_accuracy_on_unseen_classes_alone_is_the_t1_of_the_whole_exam() -> None:
+    problem = toy_problem(noise=3.0)
+    studies = toy_studies(problem, [("flip", 0.3, 0), ("flip", 0.5, 1)])
+    fitted, exam = fit([configure("eszsl", {})] * 2, studies), problem.exam()
+    metrics = judge(fitted, exam, problem.train, studies.candidates, [None, None])
+    assert unseen_accuracies(fitted, exam) == [m["T1"] for m in metrics]
+    assert unseen_accuracies(fitted, exam)[0] != 1.0
+    half = replace(fitted, alive=torch.tensor([False, True]))
+    assert unseen_accuracies(half, exam) == [None, metrics[1]["T1"]]
+    known = exam.truth < exam.seen
+    closed = replace(exam, features=exam.features[torch.from_numpy(known)], truth=exam.truth[known])
+    assert unseen_accuracies(fitted, closed) == [None, None]
+    linear = fit([configure("proden", {"head": "linear", "epochs": 1})] * 2, studies)
+    assert unseen_accuracies(linear, exam) == [None, None]

@@ -33,6 +33,32 @@ def test_per_run_settings_that_are_equal_give_the_fused_update(kind: str, clip: 
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["adamw", "adam"])
+def test_a_method_may_have_an_eps_of_its_own(kind: str) -> None:
+    steps = []
+    for eps in (1e-8, 1.0):
+        method = configure("tip_adapter_f", {"optimiser": kind, "lr": 0.1, "weight_decay": 0.0, "eps": eps})
+        fused, spread = parameters(), parameters()
+        descend(StackedOptimiser(method, fused, {}))
+        descend(StackedOptimiser(method, spread, {"lr": torch.full((RUNS,), 0.1)}))
+        torch.testing.assert_close(fused[0], spread[0], atol=1e-6, rtol=1e-5)
+        steps.append((fused[0] - parameters()[0]).abs().max())
+    assert steps[1] < 0.6 * steps[0]
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+def test_how_a_gradient_lies_in_memory_does_not_matter(kind: str) -> None:
+    def moved(gradient: torch.Tensor) -> torch.Tensor:
+        param = torch.zeros(RUNS, 4, 5).requires_grad_()
+        optimiser = StackedOptimiser(configure("proden", {"optimiser": kind, "lr": 0.1}), [param], {})
+        for _ in range(2):
+            optimiser.step([gradient], 0.0)
+        return param.detach()
+
+    gradient = torch.linspace(-1, 2, RUNS * 20).reshape(RUNS, 5, 4).transpose(1, 2)
+    assert torch.equal(moved(gradient), moved(gradient.contiguous()))
+
+
 @pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
 def test_every_run_follows_its_own_learning_rate(kind: str) -> None:
     rates = [0.01, 0.1, 0.2]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import warnings
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from pzsl_bench.contract import Study
 from pzsl_bench.errors import UserError
-from pzsl_bench.problem import Problem, build_problem
+from pzsl_bench.problem import Problem, build_problem, shared_tensor
 from pzsl_bench.source import Source
 from pzsl_bench.toy import toy_problem, toy_studies
 
@@ -88,9 +89,69 @@ def test_the_rehearsal_uses_training_images_of_seen_classes_only() -> None:
     assert all((small.test_truth == k).any() for k in range(problem.seen))
 
 
+@pytest.mark.parametrize(("seen", "each"), [(8, 2), (9, 3), (40, 13), (5, 4), (2, 1)])
+def test_folds_hold_out_other_classes_until_all_have_been_held_out(seen: int, each: int) -> None:
+    validation = tuple(range(seen - each, seen))
+    problem = replace(toy_problem(seen=seen), validation=validation)
+    acting = [problem.acting(fold) for fold in range(4)]
+    assert acting[0] == validation
+    assert all(len(set(classes)) == each and set(classes) < set(range(seen)) for classes in acting)
+    whole = seen // each
+    assert len({k for classes in acting[:whole] for k in classes}) == each * min(4, whole)
+    small, rows, classes = problem.rehearsal(1)
+    assert small.class_names[small.seen :] == tuple(problem.class_names[k] for k in acting[1])
+    assert not set(problem.train_truth[rows]) & set(acting[1])
+    assert set(classes) == set(range(seen)) - set(acting[1])
+
+
+def test_the_folds_of_a_dataset_are_its_own_and_always_the_same() -> None:
+    first, again, other = (replace(toy_problem(seen=40), name=name).acting(1) for name in ("a", "a", "b"))
+    assert first == again != other
+
+
 def test_a_source_refuses_classes_that_are_both_seen_and_unseen() -> None:
     source = small_source()
     with pytest.raises(ValueError, match="both seen and unseen"):
         Source(**{**source.__dict__, "unseen": (2, 5)})
     with pytest.raises(ValueError, match="validation"):
         Source(**{**source.__dict__, "validation": (2,)})
+    with pytest.raises(ValueError, match="ready views"):
+        Source(**{**source.__dict__, "views": lambda: None, "standardise": True})
+
+
+def test_the_training_images_of_a_source_are_those_of_the_problem() -> None:
+    source, problem = small_source(), build()
+    assert source.features is not None
+    np.testing.assert_array_equal(source.features[source.training], problem.train.numpy())
+
+
+def test_only_a_dataset_with_images_or_ready_views_and_one_split_offers_views() -> None:
+    source = small_source()
+    assert "views" not in source.offers("none")
+    assert "views" in replace(source, views=lambda: np.ones((1, 1, 1), np.float32)).offers("none")
+    images = replace(source, features=None, images=[])
+    assert "views" in images.offers("embedded")
+    assert "views" not in replace(images, split=lambda seed: source.is_test).offers("embedded")
+
+
+def test_only_texts_as_encoded_and_as_wide_as_images_are_aligned_with_them() -> None:
+    source = small_source()
+    assert source.features is not None
+    width = source.features.shape[1]
+    aligned = replace(source, texts=np.ones((6, width), np.float32))
+    assert "alignment" in aligned.offers("none")
+    assert "alignment" not in replace(aligned, texts=np.ones((6, width + 1), np.float32)).offers("none")
+    assert "alignment" not in replace(aligned, standardise=True).offers("none")
+    assert "alignment" not in replace(aligned, aligned=False).offers("none")
+    assert "alignment" not in replace(source, texts=None).offers("none")
+    assert "alignment" in replace(source, texts=None).offers("ViT-B-32")
+
+
+def test_a_shared_tensor_is_the_array_itself() -> None:
+    array = np.arange(6, dtype=np.float32).reshape(3, 2)
+    array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensor = shared_tensor(array)
+    assert tensor.data_ptr() == array.ctypes.data
+    assert torch.equal(tensor, torch.from_numpy(array.copy()))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pzsl_bench.cell import Cell, identity_hash
 from pzsl_bench.errors import UserError
-from pzsl_bench.records import PLAIN, SLUG_LENGTH, Record, Records, Status, frame, slug
+from pzsl_bench.records import PLAIN, SLUG_LENGTH, Record, Records, Status, frame, metric_columns, slug
+from pzsl_bench.rules import Trial
 
 CELL = Cell("shapes:odd", "embedded", "flip", 0.3, "eszsl", (("candidates_as", "random"),), 1)
 
@@ -328,8 +329,8 @@ def test_a_frame_has_one_row_per_record_and_the_promised_columns():
     other = record(replace(CELL, seed=2), status=Status.FAILED, metrics={}, error="Traceback\n  x\nValueError: no")
     table = frame([record(metrics={"H": 0.48, "H_cal": 0.5}), other])
     head = ["dataset", "encoder", "ambiguity", "rate", "method", "seed", "status"]
-    assert list(table.columns)[:15] == [
-        *head, "T1", "U", "S", "H", "seen_acc", "D", "seconds", "candidates_hash"
+    assert list(table.columns)[:16] == [
+        *head, "T1", "U", "S", "H", "seen_acc", "accuracy", "D", "seconds", "candidates_hash"
     ]  # fmt: skip
     assert list(table["method"]) == ["eszsl(candidates_as=random)"] * 2
     assert list(table["status"]) == ["done", "failed"]
@@ -339,6 +340,28 @@ def test_a_frame_has_one_row_per_record_and_the_promised_columns():
     assert list(table["error"]) == ["", "ValueError: no"]
     assert {"mean_candidates", "stack", "title", "family", "reveals_truth", "hash"} <= set(table.columns)
     assert json.loads(table.to_json(orient="records"))[0]["seed"] == 1
+
+
+def test_a_record_keeps_its_draws_and_one_from_before_has_none(tmp_path):
+    store = Records(tmp_path)
+    trials = [Trial({}, 3, 0.5), Trial({"lr": 0.02}, None, None)]
+    cell = replace(CELL, select="covering", tune=2)
+    chosen = record(cell, select="covering", tune=2, epoch=3, trials=trials)
+    path = store.save(chosen)
+    assert store.load(path) == chosen
+    assert path != store.save(record())
+    old = json.loads(record().model_dump_json())
+    for name in ("select", "tune", "draw", "epoch", "trials"):
+        del old[name]
+    assert Record.model_validate(old) == record()
+
+
+def test_a_frame_tells_how_rows_were_chosen():
+    table = frame([record(), record(select="covering", tune=20, draw=4, epoch=7, seed=2)])
+    assert list(table["select"]) == ["last", "covering"]
+    assert table["epoch"].isna().tolist() == [True, False]
+    assert "7," in table.to_csv(index=False)
+    assert not {"select", "tune", "draw", "epoch"} & set(metric_columns(table))
 
 
 def test_a_frame_of_nothing_still_has_its_columns():

@@ -10,16 +10,25 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from pzsl_bench import worker
+from pzsl_bench import run, worker
+from pzsl_bench.augment import VIEWS
+from pzsl_bench.cache import cache_root
 from pzsl_bench.contract import METHODS
+from pzsl_bench.encode import Encoded
+from pzsl_bench.errors import UserError
 from pzsl_bench.grid import load_grid
 from pzsl_bench.plan import Plan, State, make_plan
+from pzsl_bench.problem import Studies
 from pzsl_bench.records import Record, Status
 from pzsl_bench.run import Options, Outcome, execute
+from pzsl_bench.source import Source
+from pzsl_bench.splits import Problems
 
 DATA = "synthetic:seen=8:unseen=4:dim=16:per_class=20:test=10"
 
@@ -313,3 +322,82 @@ def test_an_encoder_that_cannot_be_used_blocks_its_own_cells_only(tmp_path: Path
     outcome = execute(plan, options_in(tmp_path), listener)
     assert (outcome.done, outcome.blocked) == (4, 4)
     assert any("left out" in note for note in listener.notes)
+
+
+VIEWED = "{crdpll: {epochs: 1, views: crops}}"
+
+
+def test_methods_that_live_on_views_get_those_of_the_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor | None] = []
+    honest = Problems.studies
+
+    def watching(problems: Problems, *rest: Any) -> Studies:
+        studies = honest(problems, *rest)
+        seen.append(studies.views)
+        return studies
+
+    monkeypatch.setattr(Problems, "studies", watching)
+    _, outcome, heard = go(grid_file(tmp_path, f"[{VIEWED}, clip_zero_shot]"), options_in(tmp_path))
+    assert (outcome.done, outcome.failed) == (8, 0), heard.records[0].error
+    assert {"views" in r.identity for r in heard.records if r.method == "crdpll"} == {True}
+    assert {"views" in r.identity for r in heard.records if r.method == "clip_zero_shot"} == {False}
+    views, features = seen[0], worker.load_problem(DATA, "none", None, cache_root(None), "cpu").train
+    assert views is not None and views.shape == (VIEWS, *features.shape)
+    assert (views * features).sum(-1).mean() > (views * features.roll(1, 0)).sum(-1).mean() + 0.1
+    assert {v is None for v in seen} == {True, False}
+
+
+def test_another_recipe_for_views_makes_only_their_records_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = grid_file(tmp_path, f"[{VIEWED}, {{crdpll: {{epochs: 1, views: noise}}}}]")
+    options = options_in(tmp_path)
+    go(grid, options)
+    monkeypatch.setattr("pzsl_bench.plan.RECIPE", {"name": "another"})
+    states = {p.method.views: p.state for p in make_plan(load_grid(str(grid), []), options).cells}  # type: ignore[attr-defined]
+    assert states == {"crops": State.STALE, "noise": State.DONE}
+
+
+@pytest.mark.parametrize("methods", [f"[clip_zero_shot, {VIEWED}]", "[clip_zero_shot]", f"[{VIEWED}]"])
+def test_views_are_encoded_once_before_the_work_and_only_if_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, methods: str
+) -> None:
+    asked: list[bool] = []
+
+    def fake(source: Source, name: str, *rest: object, views: bool, **more: object) -> Encoded:
+        asked.append(views)
+        if views:
+            raise UserError("the weights are gone")
+        return Encoded(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32), 1.0, "", (5,))
+
+    monkeypatch.setattr("pzsl_bench.encode.encode", fake)
+    monkeypatch.setattr(run, "_results", lambda work, *rest: iter(()))
+    grid, listener = grid_file(tmp_path, methods), Listening()
+    grid.write_text(grid.read_text().replace(DATA, "shapes"))
+    plan = make_plan(load_grid(str(grid), []), options_in(tmp_path))
+    if "zero_shot" not in methods:
+        with pytest.raises(UserError, match="weights are gone"):
+            execute(plan, options_in(tmp_path), listener)
+        assert asked == [True]
+        return
+    outcome = execute(plan, options_in(tmp_path), listener)
+    assert asked == [False, True][: 1 + (VIEWED in methods)]
+    assert outcome.blocked == 4 * (VIEWED in methods)
+    notes = ["shapes: 1 unreadable image(s) left out"]
+    if VIEWED in methods:
+        notes.append("views of shapes with embedded left out: the weights are gone")
+    assert listener.notes == notes
+
+
+def test_a_dataset_that_fails_blocks_its_views_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def fake(*rest: object, views: bool, **more: object) -> Encoded:
+        asked.append(views)
+        raise UserError("the disk is gone")
+
+    monkeypatch.setattr("pzsl_bench.encode.encode", fake)
+    plan = make_plan(load_grid(str(grid_file(tmp_path, f"[clip_zero_shot, {VIEWED}]")), []), options_in(tmp_path))
+    with pytest.raises(UserError, match="disk is gone"):
+        execute(plan, options_in(tmp_path), Listening())
+    assert asked == [False]

@@ -90,6 +90,37 @@ def test_a_text_table_reads_like_a_paper():
     assert "\n\n\n" not in table(FULL, "H")
 
 
+def test_a_row_says_how_it_was_chosen_and_a_note_what_that_means():
+    rows = [
+        *seeds("proden", 0.6, 0.6),
+        *seeds("proden [covering, 20 draws]", 0.7, 0.7),
+        *seeds("proden(lr=0.1) [mean10]", 0.5, 0.5),
+    ]
+    out = table(frame(*(one | {"title": "PRODEN", "family": "pll"} for one in rows)), "H")
+    assert "PRODEN [covering, 20 draws]" in out
+    assert "PRODEN (lr=0.1) [mean10]" in out
+    assert "[covering]: epoch and draw with the best covering rate" in out
+    assert "[mean10]: mean over the last 10 epochs." in out
+    assert "†" not in out
+
+
+def test_a_row_chosen_by_true_labels_is_marked_and_not_ranked():
+    oracle = [one | {"reveals_truth": True} for one in seeds("proden [oracle]", 0.9, 0.9)]
+    chosen = [one | {"title": "PRODEN", "family": "pll"} for one in (*oracle, *seeds("proden", 0.6, 0.6))]
+    out = table(frame(*chosen), "H")
+    assert "PRODEN [oracle] †" in out
+    assert "† chosen by true labels; not ranked." in out
+    assert "*60.0±0.0*" in out
+    assert "*90.0" not in out
+    both = table(frame(*chosen, *seeds("oracle", 0.9, 0.9)), "H")
+    assert "† trained on or chosen by true labels; not ranked." in both
+
+
+def test_the_bounds_stay_on_top_however_they_were_chosen():
+    layout = arrange(frame(row("proden"), row("oracle [covering]", title="Oracle", reveals_truth=True)), "H")
+    assert [r.group for r in layout.rows] == ["reference", "pll"]
+
+
 def test_a_markdown_table_is_one():
     lines = table(FULL, "H", fmt="markdown").splitlines()
     assert "| Method         |  shapes flip 0.1 |  shapes flip 0.3 |".replace(" ", "") in [

@@ -17,6 +17,7 @@ from pzsl_bench.cell import identity_hash
 from pzsl_bench.errors import UserError
 from pzsl_bench.mlflow_store import ClientStore
 from pzsl_bench.records import Record, Records, Status, frame
+from pzsl_bench.rules import Trial
 from pzsl_bench.track import Mirror, runs_page, sync, tracking_uri
 
 
@@ -136,6 +137,18 @@ def test_a_record_becomes_a_run_under_its_grid(uri):
     assert run.info.end_time - run.info.start_time == 1500
     assert bad.data.tags["pzsl.error"] == "ValueError: no"
     assert bad.data.tags["pzsl.status"] == "failed"
+
+
+def test_a_run_says_how_its_epoch_and_settings_were_chosen(uri):
+    trials = [Trial({}, 3, 0.5), Trial({"lr": 0.02}, 7, 0.75)]
+    chosen = {"select": "covering", "tune": 2, "draw": 1, "epoch": 7, "trials": trials, "settings": {"lr": 0.02}}
+    failed = record(1, status=Status.FAILED, metrics={}, curves={}, error="no", select="covering", tune=2)
+    mirror(uri).sync([record(**chosen), failed])
+    run = runs(uri)[f"cell:{record().hash}"]
+    tags = {name: run.data.tags[f"pzsl.{name}"] for name in ("select", "epoch", "draw", "chosen")}
+    assert tags == {"select": "covering", "epoch": "7", "draw": "1", "chosen": '{"lr": 0.02}'}
+    assert (run.data.params["set.lr"], run.data.params["tune"]) == ("0.02", "2")
+    assert "pzsl.draw" not in runs(uri)[f"cell:{failed.hash}"].data.tags
 
 
 def test_a_curve_is_a_metric_with_steps(uri):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pzsl_bench.contract import METHODS, configure
+from pzsl_bench.contract import METHODS, ClosedForm, configure
 from pzsl_bench.judge import answer, class_accuracy, seen_answers
 from pzsl_bench.problem import Studies
 from pzsl_bench.stack import fit
@@ -37,7 +37,11 @@ def test_clean_labels_are_learnt_well_above_chance(name: str) -> None:
     closed = seen_answers(fitted, exam.features[torch.from_numpy(known)], exam.texts[: exam.seen])
     assert min(class_accuracy(exam.truth[known], run, range(exam.seen)) for run in closed) > 4 / exam.seen
     answers = answer(fitted, exam)
-    assert answers is not None
+    if answers is None:
+        # Only a method that looks at no text may be unable to name what it never saw.
+        assert isinstance(fitted.method, ClosedForm)
+        assert not fitted.method.needs
+        return
     unseen = [class_accuracy(exam.truth[~known], a.unseen[~known], range(exam.seen, len(exam.texts))) for a in answers]
     assert np.mean(unseen) > 1.6 / (len(exam.texts) - exam.seen)
 
@@ -51,7 +55,9 @@ def test_hard_studies_give_finite_scores(name: str) -> None:
     candidates[0, :, 3] = False
     candidates[0, :5] = torch.nn.functional.one_hot(torch.from_numpy(PROBLEM.train_truth)[rows][:5], 8).bool()
     candidates[0, 5:10] = True
-    fitted = fit([configure(name, {})], replace(easy, features=easy.features[rows], candidates=candidates))
+    assert easy.views is not None
+    hard = replace(easy, features=easy.features[rows], views=easy.views[:, rows], candidates=candidates)
+    fitted = fit([configure(name, {})], hard)
     assert fitted.alive.all()
     assert fitted.score(PROBLEM.test, PROBLEM.texts).isfinite().all()
 

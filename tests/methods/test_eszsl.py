@@ -30,6 +30,7 @@ def test_weights_scores_and_accuracy_equal_the_public_code(case: int) -> None:
             "reg_feature": 10.0 ** setting["alpha_exponent"],
             "reg_semantic": 10.0 ** setting["gamma_exponent"],
             "center_texts": False,
+            "center_images": False,
         },
     )
     assert isinstance(method, ClosedForm)
@@ -43,3 +44,15 @@ def test_weights_scores_and_accuracy_equal_the_public_code(case: int) -> None:
     answers, truth = scores.argmax(1).numpy(), np.array(given["y_test"])
     assert answers.tolist() == expected["pred"]
     assert class_accuracy(truth, answers, range(3)) == pytest.approx(expected["per_class_mean_accuracy"], abs=1e-10)
+
+
+def test_fewer_images_than_numbers_give_the_formula_too() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, texts = (torch.randn(*size, generator=generator, dtype=torch.float64) for size in ((5, 20), (3, 8)))
+    soft = torch.rand(5, 3, generator=generator, dtype=torch.float64)
+    method = configure("eszsl", {"center_texts": False, "center_images": False, "reg_feature": 0.3})
+    assert isinstance(method, ClosedForm)
+    state = method.solve(Study(images, soft > 0, soft, texts, ("",) * 3, 1.0))
+    left = images.T @ images + 0.3 * torch.eye(20, dtype=torch.float64)
+    right = texts.T @ texts + torch.eye(8, dtype=torch.float64)
+    torch.testing.assert_close(state["weight"], left.inverse() @ images.T @ soft @ texts @ right.inverse())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,24 @@ class LookUp(nn.Module):
         return features @ self.table
 
 
+class ProjectedLookUp(nn.Module):
+    """As `LookUp`, for methods with a projection: rows of the table are logits, then the projected features."""
+
+    def __init__(self, table: Tensor, classes: int):
+        super().__init__()
+        self.table = nn.Parameter(table)
+        self.classes = classes
+
+    def forward(self, features: Tensor, texts: Tensor, give: str = "logits") -> Tensor | tuple[Tensor, Tensor]:
+        logits, projected = (features @ self.table).tensor_split([self.classes], dim=-1)
+        return {"logits": logits, "projection": projected}.get(give, (logits, projected))
+
+
 class Replay:
-    """One run of a method whose logits are given step by step."""
+    """One run of a method whose logits are given step by step.
+
+    `look_up` makes the module from the table of what it looks up, where a method wants more of it than logits.
+    """
 
     def __init__(
         self,
@@ -54,16 +70,20 @@ class Replay:
         memory: State | None = None,
         texts: Tensor | None = None,
         features: Tensor | None = None,
+        look_up: Callable[[Tensor], nn.Module] = LookUp,
+        dtype: torch.dtype = DOUBLE,
     ):
         method = configure(name, dict(settings or {}))
         assert isinstance(method, Gradient)
         self.method = method
+        self.look_up = look_up
+        self.dtype = dtype
         self.candidates = double(candidates).bool()
         images, classes = self.candidates.shape
-        uniform = self.candidates.to(DOUBLE) / self.candidates.sum(1, keepdim=True)
-        self.texts = torch.zeros(classes, 2, dtype=DOUBLE) if texts is None else texts
+        uniform = self.candidates.to(dtype) / self.candidates.sum(1, keepdim=True)
+        self.texts = torch.zeros(classes, 2, dtype=dtype) if texts is None else texts
         self.study = Study(
-            features=torch.zeros(images, 2, dtype=DOUBLE) if features is None else features,
+            features=torch.zeros(images, 2, dtype=dtype) if features is None else features,
             candidates=self.candidates,
             targets=uniform,
             texts=self.texts,
@@ -84,18 +104,19 @@ class Replay:
         progress: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """Loss, and its gradient with respect to the logits of the plain images followed by those of the views."""
-        table = double([*logits, *(row for view in views for row in view)])
+        table = double([*logits, *(row for view in views for row in view)]).to(self.dtype)
         params = {"table": table[None].requires_grad_()}
         lifted, batch = self._ready(rows, table, len(views), dice or {}, epoch, progress)
         losses, update = lifted.step(params, batch)
         (gradient,) = torch.autograd.grad(losses.sum(), [params["table"]])
         self.keep(rows, update)
+        self.notes = {name: value[0].detach() for name, value in update.notes.items()}
         return losses[0].detach(), gradient[0]
 
     def revise(self, rows: Sequence[int], logits: Any, views: Sequence[Any] = (), **clock: Any) -> None:
         """The second pass, whose logits are given too."""
         assert self.method.second_pass
-        table = double([*logits, *(row for view in views for row in view)])
+        table = double([*logits, *(row for view in views for row in view)]).to(self.dtype)
         lifted, batch = self._ready(rows, table, len(views), {}, clock.get("epoch", 0), clock.get("progress", 0.0))
         self.keep(rows, lifted.revise({"table": table[None]}, batch))
 
@@ -115,7 +136,7 @@ class Replay:
     def _ready(
         self, rows: Sequence[int], table: Tensor, looks: int, dice: State, epoch: int, progress: float
     ) -> tuple[Lifted, Batch]:
-        pick = torch.eye(len(table), dtype=DOUBLE).view(1 + looks, len(rows), len(table))
+        pick = torch.eye(len(table), dtype=self.dtype).view(1 + looks, len(rows), len(table))
         nothing, reads = torch.empty(0), self.method.reads
         batch = Batch(
             features=pick[None, 0],
@@ -126,7 +147,7 @@ class Replay:
             rows={k: v[rows][None] for k, v in self.tables.items()},
             dice={k: v[None] for k, v in dice.items()},
             memory={k: v[None] for k, v in self.memory.items()},
-            progress=double(progress),
-            epoch=torch.tensor(epoch),
+            progress=double(progress).to(self.dtype),
+            epoch=double(epoch),
         )
-        return Lifted(self.method, {}, LookUp(table), self.texts), batch
+        return Lifted(self.method, {}, self.look_up(table), self.texts), batch

@@ -1,0 +1,1 @@
+"""The landmarks that come with the package, as YAML files."""

@@ -1,0 +1,44 @@
+"""Run a landmark and lay the results beside its numbers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from pzsl_bench.compare import Comparison, compare
+from pzsl_bench.deliver import summary, write_grid
+from pzsl_bench.errors import MissingDataError
+from pzsl_bench.live import complain, watch
+from pzsl_bench.plan import Plan, State, make_plan
+
+if TYPE_CHECKING:
+    from pzsl_bench.landmark import Landmark
+    from pzsl_bench.run import Options
+
+
+def planned(landmark: Landmark, options: Options) -> Plan:
+    """Where the landmark's cells stand; a landmark of which nothing can run is refused in one line."""
+    plan = make_plan(landmark.grid, options)
+    if all(p.state is State.BLOCKED for p in plan.cells) and plan.problems:
+        raise MissingDataError(f"landmark '{landmark.name}' cannot run: {'; '.join(plan.problems)}")
+    for problem in plan.problems:
+        complain(f"warning: {problem}")
+    return plan
+
+
+def reproduce(landmark: Landmark, plan: Plan, options: Options) -> list[Comparison] | None:
+    """Compute what is missing and compare; None when the run was interrupted.
+
+    Progress goes to stderr, so that the table can be handed on by a pipe.
+    """
+    write_grid(landmark.grid, options.results)
+    if plan.todo(options.retry_failed, options.fresh):
+        from pzsl_bench.run import execute, updated
+
+        with watch(sys.stderr) as listener:
+            outcome = execute(plan, options, listener)
+        complain(summary(outcome))
+        if outcome.interrupted:
+            return None
+        plan = updated(plan, listener.records)
+    return compare(landmark, plan)

@@ -1,0 +1,181 @@
+"""Real partial-label data: features with the candidate sets that the world gave them, from the public .mat files."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl_bench import chance
+from pzsl_bench.cell import identity_hash
+from pzsl_bench.datasets.pll_mat.catalogue import PAGE, SETS, TERMS, PublicSet, plain
+from pzsl_bench.datasets.pll_mat.matfile import Content, read
+from pzsl_bench.errors import MissingDataError, UserError, unknown
+from pzsl_bench.source import Dataset, Source, Table, dataset
+
+FOLDS = 10
+TESTED = 5
+"""A random split tests on one example in so many."""
+SPLIT = "split"
+
+
+@dataset(
+    "pll_mat",
+    title="Real partial-label sets",
+    version=1,
+    licence=TERMS,
+    obtain=f"{PAGE} (data sets for partial label learning); put the .mat files into DIR/pll and say --data DIR",
+    citation="each set has its own: pzsl-bench show pll_mat:msrcv2",
+    variants=(*SETS, f"msrcv2:{SPLIT}"),
+    deviations=(
+        "All classes of a file are kept, also those without an example.",
+        "Columns are z-scored on the training examples of each split, not on all examples as in some released code.",
+    ),
+)
+class PLLMat(Dataset):
+    """Faces named by captions, segments by whole pictures, words by every part of speech that a dictionary allows.
+
+    Here ambiguity is not drawn but found: the ambiguity `given` (rate 0) hands the sets of the file to the methods.
+    There are no images and no class texts, hence no unseen classes. Columns are z-scored on the training examples of
+    each split.
+
+    pll_mat:msrcv2        ten-fold cross-validation: seed s is fold s % 10 of repetition s // 10; every fold tests on
+                          a tenth of the examples, rounded down, and trains on all others
+    pll_mat:msrcv2:split  repeated random splits: every seed tests on a fifth of its own, rounded down
+
+    Files lie in DIR/pll or in DIR, where --data says DIR.
+    """
+
+    @classmethod
+    def check(cls, spec: str, variants: Sequence[str]) -> None:
+        """The name of a set, and perhaps `split`."""
+        if not variants:
+            raise UserError(f"dataset '{spec}' needs the name of a set: {', '.join(f'{spec}:{name}' for name in SETS)}")
+        name, *protocol = variants
+        if name not in SETS:
+            raise unknown("set of dataset 'pll_mat'", name, SETS)
+        if protocol not in ([], [SPLIT]):
+            raise UserError(f"dataset '{spec}': after the set's name only '{SPLIT}' may follow, for random splits")
+
+    @classmethod
+    def members(cls, root: Path | None = None) -> tuple[str, ...]:
+        """Every public set."""
+        return tuple(f"pll_mat:{name}" for name in SETS)
+
+    @classmethod
+    def details(cls, variants: Sequence[str]) -> Table | None:
+        """The sets in a table, or all that is known of one."""
+        return about(SETS[variants[0]]) if variants else overview()
+
+    def open(self) -> Source:
+        """Read the file."""
+        name, *protocol = self.variants
+        known = SETS[name]
+        path = find(known, self.root)
+        content = read(path)
+        examples, classes = content.candidates.shape
+        if examples < FOLDS:
+            raise UserError(f"{path}: data has {examples} rows, where {FOLDS} folds need at least {FOLDS}")
+        _warn_of_another_version(path, known)
+        kind = random_split if protocol else fold
+        split: Callable[[int], NDArray[np.bool_]] = partial(kind, f"pll_mat:{name}", examples)
+        return Source(
+            labels=content.labels,
+            is_test=split(0),
+            class_names=tuple(f"class {k + 1}" for k in range(classes)),
+            seen=tuple(range(classes)),
+            unseen=(),
+            validation=(),
+            checksum=_checksum(content),
+            features=content.features,
+            candidates=content.candidates,
+            split=split,
+            standardise=True,
+            ordinal=known.ordinal,
+        )
+
+
+def fold(name: str, examples: int, seed: int) -> NDArray[np.bool_]:
+    """(N,) the test examples of fold seed % 10 in repetition seed // 10.
+
+    Folds are of one size, so that they can be trained together; what is left over is trained on in every fold.
+    """
+    repetition, number = divmod(seed, FOLDS)
+    size = examples // FOLDS
+    order = chance.permutation(chance.key(name, "folds", repetition), examples)
+    return _marked(order[number * size : (number + 1) * size], examples)
+
+
+def random_split(name: str, examples: int, seed: int) -> NDArray[np.bool_]:
+    """(N,) the test examples of a seed's own random split."""
+    order = chance.permutation(chance.key(name, "split", seed), examples)
+    return _marked(order[: examples // TESTED], examples)
+
+
+def _marked(rows: NDArray[np.int64], examples: int) -> NDArray[np.bool_]:
+    mask = np.zeros(examples, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def find(known: PublicSet, root: Path | None) -> Path:
+    """The set's file under the data folder, whatever the case and punctuation of its name."""
+    if root is not None:
+        wanted = plain(Path(known.file).stem)
+        for folder in (root / "pll", root):
+            files = sorted(folder.glob("*")) if folder.is_dir() else []
+            for path in files:
+                if path.suffix.lower() == ".mat" and plain(path.stem) == wanted:
+                    return path
+    place = "and --data DIR is not given" if root is None else f"neither in {root / 'pll'} nor in {root}"
+    raise MissingDataError(
+        f"{known.title} is not here ({known.file}, {place}); get it from {known.obtain},"
+        " put the .mat file into DIR/pll and say --data DIR"
+    )
+
+
+def _warn_of_another_version(path: Path, known: PublicSet) -> None:
+    if known.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != known.sha256:
+        warnings.warn(
+            f"{path} is not the file of {known.title} that circulates (its SHA-256 differs); results may differ too",
+            stacklevel=3,
+        )
+
+
+def _checksum(content: Content) -> str:
+    """Of what was read, so that copies that differ only in how they are stored are one."""
+    parts = (content.features, content.labels, np.packbits(content.candidates))
+    held = {
+        "shape": [*content.features.shape, content.candidates.shape[1]],
+        "content": [hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest() for part in parts],
+    }
+    return identity_hash({"pll_mat": PLLMat.info.version, **held})
+
+
+def overview() -> Table:
+    """The sets, one a row."""
+    head = ("set", "examples", "features", "classes", "candidates", "file")
+    rows = [(name, s.examples, s.features, s.classes, f"{s.candidates:.2f}", s.file) for name, s in SETS.items()]
+    return "Sets (candidates: mean size of the candidate sets)", [head, *rows]
+
+
+def about(known: PublicSet) -> Table:
+    """All that is known of a set, one fact a row."""
+    seen = "" if known.sha256 else " (as papers report it)"
+    empty = f", {known.empty} of them without examples" if known.empty else ""
+    facts = {
+        "task": known.task,
+        "size": f"{known.examples} examples, {known.features} features, {known.classes} classes{empty}{seen}",
+        "candidates": f"{known.candidates:.2f} on average",
+        "file": known.file + (f", {known.bytes} bytes" if known.bytes else ""),
+        "sha256": known.sha256,
+        "obtain": known.obtain,
+        "citation": known.citation,
+        "remark": known.remark,
+    }
+    return f"{known.title} (set)", [(f"{name}:", text) for name, text in facts.items() if text]

@@ -1,0 +1,97 @@
+"""CR-DPLL: no mass on non-candidates, and predictions of all views of an image that agree on the candidates.
+
+loss = -mean_i sum_{k not in S_i} log(1 - p_ik)  +  l(t) sum_v mean_i KL(w_i || p_i^v)
+w_i <- geometric mean over the views of p_i^v on the candidates, rescaled to sum to one
+
+The first view is the plain image, the only one in the first term. l(t) grows linearly to `consistency` during the
+first `ramp` of the training. Variants: `original`, three views and weights from the loss's own forward pass; `plench`,
+two views and weights from a second pass after the optimiser's step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pzsl_bench.contract import Batch, Citation, Net, Output, Update, Viewed, hyper, method
+
+GUARD = 1e-7
+"""Keeps the logarithm of 1 - p finite, as in the release."""
+
+
+@method(
+    "crdpll",
+    title="CR-DPLL",
+    family="pll",
+    citation=Citation(
+        "Wu, Wang and Zhang",
+        "Revisiting Consistency Regularization for Deep Partial Label Learning",
+        "ICML",
+        2022,
+        "https://proceedings.mlr.press/v162/wu22l.html",
+    ),
+    deviations=(
+        "The shared head on frozen features replaces the wide residual network; the strong views are cached crops, or"
+        " noise on the features (views: noise), instead of AutoAugment and Cutout.",
+        "The consistency weight grows over a share of the training (half, as 100 of the release's 200 epochs) instead"
+        " of a number of epochs.",
+        "Sums of log-softmax replace products of probabilities, which underflow at the gaps of a scaled cosine.",
+    ),
+)
+@dataclass(frozen=True)
+class CRDPLL(Viewed):
+    """Consistency regularisation."""
+
+    reads = ("weights", "candidates")
+    looks: ClassVar[int] = 2
+
+    variant: str = hyper("original", "views and moment of the new label weights", choices=("original", "plench"))
+    consistency: float = hyper(1.0, "weight of the consistency at its height", search=(0.1, 10.0))
+    ramp: float = hyper(0.5, "share of the training after which it is reached", above=0)
+
+    @property
+    def second_pass(self) -> bool:
+        """The PLENCH variant looks again after the optimiser's step."""
+        return self.variant == "plench"
+
+    def log_probs(self, net: Net, batch: Batch) -> Tensor:
+        """(V, B, K) of the plain images and their other views."""
+        others = batch.views[:1] if self.variant == "plench" else batch.views
+        seen = torch.cat([batch.features.unsqueeze(0), others])
+        logits: Tensor = net(seen.flatten(0, 1))
+        return F.log_softmax(logits.view(*seen.shape[:2], -1), dim=-1)
+
+    def loss(self, output: Output, batch: Batch) -> Tensor:
+        """The term on the non-candidates."""
+        return -(torch.log1p(GUARD - output.log_probs.exp()) * ~batch.candidates).sum(-1).mean()
+
+    def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
+        """Both terms, and new weights unless they come from the second pass."""
+        log_probs = self.log_probs(net, batch)
+        plain = Output(log_probs[0])
+        plain.__dict__["log_probs"] = log_probs[0]
+        done = batch.progress if self.second_pass else batch.epoch / self.epochs
+        weight = self.consistency * (done / self.ramp).clamp(max=1)
+        apart = divergences(batch.weights, log_probs).sum()
+        excluded = self.loss(plain, batch)
+        notes = {"non-candidates": excluded, "consistency": apart}
+        agreed = None if self.second_pass else agreement(log_probs.detach(), batch.candidates)
+        return excluded + weight * apart, Update(agreed, notes=notes)
+
+    def revise(self, net: Net, batch: Batch) -> Update:
+        """The weights of the PLENCH variant."""
+        return Update(agreement(self.log_probs(net, batch), batch.candidates))
+
+
+def divergences(weights: Tensor, log_probs: Tensor) -> Tensor:
+    """(V,) means over the batch of KL(w || p^v), from (B, K) weights and (V, B, K) log-probabilities."""
+    return (torch.xlogy(weights, weights) - weights * log_probs).sum(-1).mean(-1)
+
+
+def agreement(log_probs: Tensor, candidates: Tensor) -> Tensor:
+    """(V, B, K) -> (B, K) geometric mean over the views, on the candidates."""
+    return log_probs.mean(0).masked_fill(~candidates, float("-inf")).softmax(-1)

@@ -1,0 +1,66 @@
+"""LatEm: several bilinear compatibilities, of which every pair of image and class takes the best.
+
+F(x, s) = max_m x W_m s
+c ~ q_i, wrong ~ uniform outside of Y_i;   loss = mean_i max(0, margin + F(wrong) - F(c))
+
+The maps that win for the two classes move, or the one map that wins for both: that is the gradient of the largest.
+With batches of one image and plain SGD this is the paper's update; a batch takes the mean of the updates at the same
+maps.
+
+The paper starts every map at N(0, 1 / d) (`start: zeros`, `spread: 1`) and chooses between 2 and 10 maps. The release
+uses lr 1e-3, margin 1 and ten epochs with images standardised by rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pzsl_bench.compatibility import RANKED, Bilinear, Ranked
+from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method
+from pzsl_bench.ranking import member, of_class
+
+
+@method(
+    "latem",
+    title="LatEm",
+    family="zsl",
+    citation=Citation(
+        "Xian, Akata, Sharma, Nguyen, Hein and Schiele",
+        "Latent Embeddings for Zero-shot Classification",
+        "CVPR",
+        2016,
+        "https://arxiv.org/abs/1603.08895",
+    ),
+    deviations=(
+        *RANKED,
+        "The number of maps is a setting, and the paper's pruning of maps that seldom win is left out: more maps favour"
+        " seen classes. On the rehearsal of `shapes` without ambiguity, H is 72 with two and 60 to 64 with six.",
+    ),
+)
+@dataclass(frozen=True)
+class LatEm(Ranked):
+    """Several bilinear maps."""
+
+    matrices: int = hyper(2, "how many maps there are", above=0)
+    spread: float = hyper(0.3, "size of the random part of every map before training", fixed=True)
+
+    def module(self, study: Study) -> nn.Module:
+        """The maps, which must differ to become different."""
+        start = self.first_map(study)
+        noise = torch.randn(self.matrices, *start.shape) / math.sqrt(len(start))
+        return Bilinear(start + self.spread * noise)
+
+    def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
+        """Also the class that is compared."""
+        return {**super().dice(images, classes), "wrong": (images,)}
+
+    def loss(self, output: Output, batch: Batch) -> Tensor:
+        """The hinge of the class that was drawn; 0 where there is none outside."""
+        outside = ~batch.candidates
+        hinges = self.hinges(output.logits, self.positives(output.logits, batch)).relu() * outside
+        return of_class(hinges, member(outside, batch.dice["wrong"])).mean()

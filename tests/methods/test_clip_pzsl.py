@@ -1,0 +1,192 @@
+"""CLIP-PZSL: where it starts, what its weights and confidences are, and what test images may not change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from pzsl_bench.contract import Batch, Gradient, Net, configure, normalise
+from pzsl_bench.lift import Lifted
+from pzsl_bench.methods.clip_pzsl import UNSEEN, ClipPzsl, among
+from pzsl_bench.problem import Studies
+from pzsl_bench.stack import begin, fit
+from pzsl_bench.toy import toy_problem, toy_studies
+
+PROBLEM = toy_problem(noise=1.5)
+
+
+def make(**settings: Any) -> ClipPzsl:
+    method = configure("clip_pzsl", settings)
+    assert isinstance(method, ClipPzsl)
+    return method
+
+
+def studies(rate: float = 0.3, seeds: int = 1) -> Studies:
+    return toy_studies(PROBLEM, [("flip", rate, seed) for seed in range(seeds)])
+
+
+def stacked(method: ClipPzsl, given: Studies, rows: slice = slice(None), epoch: int = 0) -> tuple[Lifted, Any, Batch]:
+    """The lifted method, its parameters, and a batch of these rows."""
+    module, params, memory = begin(method, given, given.uniform)
+    dice = {name: torch.rand(len(given), *shape) for name, shape in method.dice(len(PROBLEM.train[rows]), 8).items()}
+    batch = Batch(
+        features=given.features[rows].expand(len(given), -1, -1),
+        texts=given.texts,
+        weights=torch.stack([method.first_weights(given.of(r))[rows] for r in range(len(given))]),
+        candidates=given.candidates[:, rows],
+        dice=dice,
+        memory=memory,
+        progress=torch.tensor(0.0),
+        epoch=torch.tensor(epoch),
+    )
+    return Lifted(method, {}, module, given.texts), params, batch
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"preset": "minimal"}, {"preset": "specification"}, {"unseen": "bypass"}, {"labels": "learnable"}],
+    ids=str,
+)
+def test_before_the_first_step_it_is_zero_shot_clip(settings: dict[str, Any]) -> None:
+    method, given = make(**settings), studies()
+    module, params, memory = begin(method, given, given.uniform)
+    net = Net(module, {k: v[0].detach() for k, v in params.items()}, PROBLEM.texts)
+    got = method.score(net, {k: v[0] for k, v in memory.items()}, PROBLEM.test)
+    torch.testing.assert_close(got, PROBLEM.test @ PROBLEM.texts.T)
+
+
+def test_on_clean_labels_the_loss_is_plain_cross_entropy_and_the_terms_it_names() -> None:
+    given = studies(rate=0.0)
+    truth = torch.from_numpy(PROBLEM.train_truth)
+    cosines = given.features @ given.texts.T
+    entropy = torch.nn.functional.cross_entropy(given.scale * cosines, truth)
+    bare = make(align="none", anchor=0.0)
+    lifted, params, batch = stacked(bare, given)
+    torch.testing.assert_close(lifted.step(params, batch)[0][0], entropy)
+    lifted, params, batch = stacked(make(align="cosine", align_weight=2.0, anchor=5.0), given)
+    aligned = entropy + 2 * (1 - cosines.gather(1, truth[:, None])).mean()
+    # The anchor costs nothing while label embeddings are their texts.
+    torch.testing.assert_close(lifted.step(params, batch)[0][0], aligned)
+
+
+@pytest.mark.parametrize("relevance", ["cosine", "softmax", "uniform", "proden"])
+@pytest.mark.parametrize("confidence", ["uniform", "multihot", "clip"])
+def test_weights_and_confidences_live_on_the_candidates(relevance: str, confidence: str) -> None:
+    method = make(relevance=relevance, confidence=confidence, warmup=0)
+    lifted, params, batch = stacked(method, studies(0.5))
+    cosines = batch.features[0] @ batch.texts.T
+    one = replace(batch, weights=batch.weights[0], candidates=batch.candidates[0])
+    weights = method._weights(cosines, one)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(len(weights)))
+    assert (weights[~one.candidates] == 0).all()
+    refreshed = lifted.step(params, batch)[1].weights
+    if relevance == "uniform":
+        assert refreshed is None
+        return
+    assert refreshed is not None
+    assert (refreshed[~batch.candidates] == 0).all()
+    if confidence != "multihot":
+        torch.testing.assert_close(refreshed.sum(-1), torch.ones(1, len(weights)))
+
+
+def test_confidences_rest_during_the_warm_up_and_move_by_their_momentum_after_it() -> None:
+    method = make(warmup=2, confidence_momentum=0.75)
+    lifted, params, batch = stacked(method, studies(0.5), epoch=1)
+    rest = lifted.step(params, batch)[1].weights
+    assert rest is not None
+    assert torch.equal(rest, batch.weights)
+    lifted, params, batch = stacked(method, studies(0.5), epoch=2)
+    moved = lifted.step(params, batch)[1].weights
+    assert moved is not None
+    fresh = among(method.confidence_scale * batch.features @ batch.texts.T, batch.candidates)
+    torch.testing.assert_close(moved, 0.75 * batch.weights + 0.25 * fresh)
+
+
+def test_renaming_the_classes_renames_the_result() -> None:
+    method, given = make(), studies(0.5)
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
+    other = replace(given, texts=given.texts[order], candidates=given.candidates[:, :, order])
+    results = []
+    for one in (given, other):
+        lifted, params, batch = stacked(method, one, epoch=3)
+        results.append(lifted.step(params, batch))
+    torch.testing.assert_close(results[0][0], results[1][0])
+    assert results[0][1].weights is not None
+    torch.testing.assert_close(results[0][1].weights[..., order], results[1][1].weights)
+    torch.testing.assert_close(results[0][1].memory["centres"][:, order], results[1][1].memory["centres"])
+
+
+@pytest.mark.parametrize("block", ["argmax_st", "argmax_sg", "gumbel_logits", "soft_kmeans", "softmax_xattn"])
+def test_every_parameter_is_handed_to_the_optimiser(block: str) -> None:
+    _, params, _ = begin(make(block=block, block_ffn=True), studies(), studies().uniform)
+    assert {"block.query", "block.out.weight", "block.out.bias", "block.ffn.inner.weight"} <= set(params)
+
+
+def test_a_moving_average_nears_a_constant_target_geometrically_and_an_accumulator_runs_away() -> None:
+    start, target = torch.zeros(3, 4), torch.ones(3, 4)
+    average, pile = make(labels="ema", labels_rate=0.1), make(labels="accumulate", labels_rate=0.1)
+    stored = start
+    for _ in range(5):
+        stored = average._stored(stored, target)["centres"]
+    torch.testing.assert_close(stored, target * (1 - 0.9**5))
+    stored = start
+    for _ in range(5):
+        # The accumulator's base is what is stored, so a constant piece of evidence is added every time.
+        stored = pile._stored(stored, stored + target)["centres"]
+    torch.testing.assert_close(stored, target * 0.5)
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_a_prediction_does_not_depend_on_the_other_test_images(unseen: str) -> None:
+    fitted = fit([make(unseen=unseen, epochs=3)], studies())
+    whole = fitted.score(PROBLEM.test, PROBLEM.texts)
+    order = torch.randperm(len(PROBLEM.test))
+    torch.testing.assert_close(fitted.score(PROBLEM.test[order], PROBLEM.texts), whole[:, order])
+    torch.testing.assert_close(fitted.score(PROBLEM.test[:7], PROBLEM.texts), whole[:, :7])
+
+
+def test_unseen_classes_change_nothing_for_seen_ones() -> None:
+    fitted = fit([make(epochs=3)], studies())
+    alone = fitted.score(PROBLEM.test, PROBLEM.texts[:8])
+    torch.testing.assert_close(fitted.score(PROBLEM.test, PROBLEM.texts)[..., :8], alone)
+
+
+def test_nothing_it_trains_or_stores_has_a_place_for_an_unseen_class() -> None:
+    given = studies()
+    _, params, memory = begin(make(labels="learnable"), given, given.uniform)
+    sizes = {n for v in (*params.values(), *memory.values()) for n in v.shape[1:]}
+    assert len(PROBLEM.texts) not in sizes
+
+
+def test_left_out_of_its_class_an_image_alone_in_it_is_scored_against_what_is_stored() -> None:
+    method = make(leave_one_out=True, block_start="random")
+    given = studies()
+    lifted, params, batch = stacked(method, given, slice(0, 1))
+    module = lifted.module
+    net = Net(module, {k: v[0].detach() for k, v in params.items()}, given.texts)
+    one = replace(batch, **{k: getattr(batch, k)[0] for k in ("features", "weights", "candidates")})
+    one = replace(one, memory={"centres": normalise(torch.randn(8, 16))})
+
+    def cosines(model: Any, x: torch.Tensor) -> torch.Tensor:
+        return method._mine(model, x, one.memory["centres"], one)[1]
+
+    got = net(one.features, within=cosines)
+    read = net(one.features, within=lambda model, x: x @ model.block.read(one.memory["centres"]).T)
+    torch.testing.assert_close(got, read)
+
+
+def test_a_preset_is_a_set_of_defaults_and_what_is_set_beside_it_wins() -> None:
+    assert make(preset="minimal").block == "none"
+    assert make(preset="minimal", block="argmax_sg").block == "argmax_sg"
+    assert make(preset="lineage").relevance == "cosine"
+
+
+def test_training_sharpens_the_labels_and_notes_it() -> None:
+    fitted = fit([make()], studies(0.5))
+    curves = fitted.curves
+    assert {"loss", "confidence", "spread", "assignment_entropy"} <= set(curves)
+    assert curves["confidence"][0, -1] > curves["confidence"][0, 0] + 0.2
+    assert isinstance(make(), Gradient)

@@ -1,0 +1,120 @@
+"""Ridge is the minimum of the objectives that its description writes down, image by image.
+
+There are no numbers of the authors to compare with: a linear solve is checked against what it claims to minimise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import grad
+
+from pzsl_bench.contract import ClosedForm, State, Study, configure
+from pzsl_bench.errors import UserError
+from pzsl_bench.judge import answer, class_accuracy
+from pzsl_bench.problem import Problem
+from pzsl_bench.stack import fit
+from pzsl_bench.toy import toy_problem, toy_studies
+
+REG = 0.7
+BOTH = pytest.mark.parametrize("direction", ["features", "semantics"])
+
+
+def study(width: int = 6, semantics: int = 6) -> Study:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(12, width, generator=generator, dtype=torch.float64)
+    soft = torch.rand(12, 4, generator=generator, dtype=torch.float64).softmax(-1)
+    texts = torch.randn(4, semantics, generator=generator, dtype=torch.float64)
+    return Study(images, soft > 0, soft, texts, ("",) * 4, 1.0)
+
+
+def solved(given: Study, **settings: object) -> tuple[ClosedForm, State]:
+    method = configure("ridge", {"reg": REG, "center_texts": False, "center_images": False, **settings})
+    assert isinstance(method, ClosedForm)
+    return method, method.solve(given)
+
+
+def objective(given: Study, direction: str, start: Tensor) -> Callable[[Tensor], Tensor]:
+    """The regression written out over images and classes."""
+    images, soft, texts = given.features, given.targets, given.texts
+
+    def value(weight: Tensor) -> Tensor:
+        if direction == "features":
+            misfit = (images @ weight - soft @ texts).square().sum()
+        else:
+            misfit = (soft * (images[:, None] - (texts @ weight)[None]).square().sum(-1)).sum()
+        return misfit + REG * (weight - start).square().sum()
+
+    return value
+
+
+@BOTH
+@pytest.mark.parametrize("semantics", [3, 6, 9])
+def test_no_other_map_fits_better(direction: str, semantics: int) -> None:
+    given = study(semantics=semantics)
+    weight = solved(given, direction=direction)[1]["weight"]
+    slope = grad(objective(given, direction, torch.zeros_like(weight)))(weight)
+    torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-9, rtol=0)
+
+
+@BOTH
+def test_no_other_map_fits_better_when_shrunk_to_the_identity(direction: str) -> None:
+    given = study()
+    weight = solved(given, direction=direction, toward="identity")[1]["weight"]
+    slope = grad(objective(given, direction, torch.eye(6, dtype=torch.float64)))(weight)
+    torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-9, rtol=0)
+
+
+def test_centring_is_an_intercept() -> None:
+    given = study(semantics=3)
+    _, state = solved(given, direction="semantics", center_images=True)
+    shifted = Study(given.features + 5, given.candidates, given.targets, given.texts, given.class_names, 1.0)
+    _, moved = solved(shifted, direction="semantics", center_images=True)
+    torch.testing.assert_close(state["weight"], moved["weight"], atol=1e-9, rtol=1e-9)
+
+
+def test_prototypes_are_compared_by_their_distance() -> None:
+    given = study(semantics=3)
+    method, state = solved(given, direction="semantics")
+    near = -torch.cdist(given.features, given.texts @ state["weight"]).square()
+    scores = method.score(state, given.features, given.texts)
+    torch.testing.assert_close(2 * scores - given.features.square().sum(-1, keepdim=True), near)
+
+
+def unseen_accuracy(problem: Problem, name: str, settings: dict[str, object], flip: float) -> float:
+    studies = toy_studies(problem, [("flip", flip, 0)])
+    answers = answer(fit([configure(name, settings)], studies), problem.exam())
+    assert answers is not None
+    truth = problem.test_truth
+    unseen = truth >= problem.seen
+    return class_accuracy(truth[unseen], answers[0].unseen[unseen], range(problem.seen, len(problem.texts)))
+
+
+@BOTH
+def test_a_hard_pull_to_the_identity_gives_the_encoder_back(direction: str) -> None:
+    problem = toy_problem()
+    studies = toy_studies(problem, [("flip", 0.3, 0)])
+    settings = {"center_texts": False, "center_images": False, "direction": direction}
+    settings |= {"toward": "identity", "reg": 1e7}
+    scores = fit([configure("ridge", settings)], studies).score(problem.test, problem.texts)[0]
+    # A prototype's own length is the same for all texts, which are unit vectors.
+    cosines = problem.test @ problem.texts.T - (0.5 if direction == "semantics" else 0)
+    torch.testing.assert_close(scores, cosines, atol=1e-4, rtol=0)
+
+
+def test_a_pull_to_the_identity_helps_where_labels_say_little() -> None:
+    problem = toy_problem(noise=1.5)
+    alone, pulled = (
+        unseen_accuracy(problem, "ridge", {"toward": toward, "reg": 10.0}, flip=0.6) for toward in ("zero", "identity")
+    )
+    assert pulled > alone + 0.1
+
+
+def test_the_identity_needs_one_space() -> None:
+    with pytest.raises(UserError, match="not 3 and 6 numbers; toward: zero"):
+        solved(study(semantics=3), toward="identity")
+    assert "alignment" in configure("ridge", {"toward": "identity"}).needs
+    assert "alignment" not in configure("ridge", {}).needs
