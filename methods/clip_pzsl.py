@@ -13,7 +13,7 @@ docs/clip-pzsl.md says for each of them what is verified, what the authors' earl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +32,7 @@ from pzsl_bench.contract import (
     hyper,
     method,
     normalise,
+    soft_cross_entropy,
 )
 from pzsl_bench.heads import SPEED, Dense
 from pzsl_bench.mining import ASSIGNMENTS, SemanticMining, assign, common, hard
@@ -70,7 +71,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "lineage": {**LINEAGE, "block": "gumbel_probs"},
     "lineage_logits": {**LINEAGE, "block": "gumbel_logits"},
 }
-"""`default` is the best validated; `minimal` the weighted cross entropy alone; `lineage` nearest to the group's code."""
+"""`default`: best validated; `minimal`: the weighted cross entropy alone; `lineage`: nearest to the group's code."""
 
 
 class Model(nn.Module):
@@ -206,8 +207,8 @@ class ClipPzsl(Gradient):
         return {} if "gumbel" not in self.block else {"gumbel": (images, classes)}
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
-        """Not used: `step` needs more than logits."""
-        raise NotImplementedError
+        """Cross entropy with the weights of the candidates."""
+        return soft_cross_entropy(output, batch.weights)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """One mini-batch: mine, weigh, score, refresh."""
@@ -220,8 +221,7 @@ class ClipPzsl(Gradient):
         new, cosines, scores = self._mine(model, x, centres, batch)
         embeddings = model.block.read(centres if self.loss_embeddings == "lagged" else new)
         weights = self._weights(cosines.detach(), batch)
-        log_p = F.log_softmax(model.kappa() * cosines, dim=-1)
-        loss = -(weights * log_p).sum(-1).mean()
+        loss = self.loss(Output(model.kappa() * cosines), replace(batch, weights=weights))
         if self.align == "cosine":
             loss = loss + self.align_weight * (weights * (1 - cosines)).sum(-1).mean()
         loss = loss + self.anchor * (1 - (embeddings * batch.texts).sum(-1)).mean()
