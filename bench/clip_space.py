@@ -48,7 +48,8 @@ class InClipSpace(Method):
 
 def check_space(name: str, study: Study) -> None:
     """An error in the user's words where images and texts are not even of one width."""
-    width, semantics = study.features.shape[-1], study.texts.shape[-1]
+    texts = study.texts if study.tower is None else study.tower.vectors(study.texts)
+    width, semantics = study.features.shape[-1], texts.shape[-1]
     if width != semantics:
         raise UserError(
             f"{name} needs class texts in the images' own space, from an encoder of both,"

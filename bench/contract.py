@@ -22,6 +22,7 @@ from pzsl_bench.errors import UserError, unknown
 from pzsl_bench.facts import SHARED_HEAD, Citation, Family, MethodInfo
 from pzsl_bench.registry import Registry
 from pzsl_bench.settings import checked, hyper
+from pzsl_bench.tower import Tower
 
 __all__ = ["SHARED_HEAD", "Citation", "Family", "MethodInfo", "hyper"]
 
@@ -51,6 +52,8 @@ class Study:
     """The encoder's own logit scale (1 / temperature)."""
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops of the same images, where there are any."""
+    tower: Tower | None = None
+    """The encoder's text tower, if asked for; the rows of `texts` are then such as it reads."""
 
 
 def nothing() -> Tensor:
@@ -152,7 +155,8 @@ class Method(ABC):
     def needs(self) -> frozenset[str]:
         """What a dataset must have for this method.
 
-        "texts" of its classes, "views" of its images, "alignment": texts in the images' own space.
+        "texts" of its classes, "views" of its images, "alignment": texts in the images' own space, "text tower": the
+        part of the encoder that reads class names, which are then in `Study.texts`.
         """
         return frozenset()
 
@@ -273,6 +277,14 @@ class Gradient(Method):
     def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
         """What the end of an epoch changes, from the whole (N, K) tables of a run."""
         return Update()
+
+    def held(self, study: Study) -> int:
+        """About how many numbers a step on one run holds besides what a small module does."""
+        return 0
+
+    def prepare(self, net: Net, memory: State) -> State:
+        """What `score` finds in the memory besides: made once for the C texts of `net`, after training."""
+        return {}
 
     def score(self, net: Net, memory: State, features: Tensor) -> Tensor:
         """(M, C) scores for the C texts of `net`, seen classes first; (M, K) from heads that know no others."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from pzsl_bench import chance
 from pzsl_bench.contract import FEEDS, METHODS, Method, configure, normalise
 from pzsl_bench.errors import UserError, unknown
+from pzsl_bench.kept import Kept, content
 from pzsl_bench.problem import Studies
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ REFINER = "proden"
 """The partial-label method whose final label weights are the refined feed."""
 PRIOR = 1
 """Version of the clip_prior feed; raised whenever its numbers change."""
+
+LATEST = Kept()
+"""Refined labels: methods that ask for them follow each other in a grid."""
 
 Fit = Callable[[Sequence[Method], Studies], "Fitted"]
 
@@ -33,14 +37,7 @@ def feed(kind: str, studies: Studies, fit: Fit) -> Tensor:
     if kind == "random":
         return torch.stack([_one_of(c, d) for c, d in zip(studies.candidates, studies.draws, strict=True)])
     if kind == "refined":
-        # Named by the draw and not by the method, so that every method is fed the same refined labels; runs that
-        # differ in their settings only share them.
-        names = list(dict.fromkeys(studies.draws))
-        once = studies.of_runs(torch.tensor([studies.draws.index(name) for name in names]))
-        own = replace(once, keys=tuple(f"{name}|refined" for name in names))
-        weights = fit([configure(REFINER, {})] * len(own), own).weights
-        assert weights is not None
-        return weights[[names.index(name) for name in studies.draws]]
+        return refined(studies, fit)
     if kind == "clip_prior":
         return clip_prior(studies)
     raise unknown("feed", kind, FEEDS)
@@ -51,6 +48,26 @@ def feed_facts(kind: str) -> dict[str, Any]:
     if kind == "refined":
         return {"refiner": [REFINER, METHODS.get(REFINER).info.version]}
     return {"prior": PRIOR} if kind == "clip_prior" else {}
+
+
+def refined(studies: Studies, fit: Fit) -> Tensor:
+    """(R, N, K) the final label weights of a partial-label method.
+
+    Named by the draw and not by the method, so that every method is fed the same refined labels; runs that differ in
+    their settings only share them, and so do the stacks that a process trains one after the other.
+    """
+    names = list(dict.fromkeys(studies.draws))
+
+    def train() -> Tensor:
+        once = studies.of_runs(torch.tensor([studies.draws.index(name) for name in names]))
+        own = replace(once, keys=tuple(f"{name}|refined" for name in names))
+        weights = fit([configure(REFINER, {})] * len(own), own).weights
+        assert weights is not None
+        return weights
+
+    made_of = (studies.features, studies.texts, studies.scale, studies.candidates, studies.draws)
+    weights = LATEST.get(content(*made_of, fit), studies.candidates.device, train)
+    return weights[[names.index(name) for name in studies.draws]]
 
 
 def clip_prior(studies: Studies) -> Tensor:

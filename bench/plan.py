@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LACKS = {
     "texts": "{who} needs class texts; {dataset} has none",
     "alignment": "{who} needs class texts in the images' own space, from an encoder of both; {dataset} has none",
+    "text tower": "{who} needs the text tower of an encoder; {dataset} brings its class texts ready made",
     "views": "{who} needs encoded crops; {dataset} brings features only: views: noise works there",
 }
 """How a need that a dataset cannot meet is told."""

@@ -17,6 +17,7 @@ from pzsl_bench.ambiguity import Labelled
 from pzsl_bench.contract import Study
 from pzsl_bench.errors import UserError
 from pzsl_bench.source import Source
+from pzsl_bench.tower import Tower
 
 HELD_OUT = 0.2
 """Share of the training images of each fitted class that the rehearsal keeps for its own exam."""
@@ -67,6 +68,8 @@ class Studies:
     """Names of the R (dataset, ambiguity, rate, seed) points, shared by all methods."""
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops, shared."""
+    tower: Tower | None = None
+    """The encoder's text tower, if asked for; the rows of `texts` are then such as it reads."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -84,12 +87,17 @@ class Studies:
 
     def single(self, candidates: Tensor, targets: Tensor, features: Tensor) -> Study:
         """What one run sees; works on plain tensors and under vmap."""
-        return Study(features, candidates, targets, self.texts, self.class_names, self.scale, self.views)
+        return Study(features, candidates, targets, self.texts, self.class_names, self.scale, self.views, self.tower)
 
     def of(self, run: int, targets: Tensor | None = None) -> Study:
         """The study of one run."""
         features = self.features[run] if self.own_features else self.features
         return self.single(self.candidates[run], self.uniform[run] if targets is None else targets, features)
+
+    @property
+    def without_tower(self) -> Studies:
+        """The same studies, with class texts as all other methods see them."""
+        return self if self.tower is None else replace(self, texts=self.tower.vectors(self.texts), tower=None)
 
     def of_runs(self, runs: Tensor) -> Studies:
         """The studies of these runs, which may be repeated."""
@@ -137,6 +145,8 @@ class Problem:
     """Whether class numbers are positions on a scale."""
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops of the training images, where there are any."""
+    tower: Tower | None = None
+    """The encoder's text tower, if asked for; the rows of `texts` are then such as it reads."""
 
     def to(self, device: torch.device) -> Problem:
         """The same problem on a device."""
@@ -166,6 +176,7 @@ class Problem:
             keys=tuple(keys),
             draws=tuple(draws),
             views=self.views,
+            tower=self.tower,
         )
 
     def exam(self) -> Exam:
@@ -221,6 +232,7 @@ class Problem:
             validation=(),
             scale=self.scale,
             views=None if self.views is None else self.views[:, inside],
+            tower=self.tower,
         )
         return small, rows, fitted
 

@@ -116,16 +116,17 @@ def execute(plan: Plan, options: Options, listener: Listener) -> Outcome:
     )
 
 
-Place = tuple[str, str, bool]
-"""A dataset, an encoder, and whether augmented views of the images are wanted."""
+Place = tuple[str, str, tuple[str, ...]]
+"""A dataset, an encoder, and what is wanted of them besides: augmented views of the images, the text tower."""
+EXTRAS = frozenset({"text tower", "views"})
 
 
 def _place(planned: Planned) -> Place:
-    return planned.cell.dataset, planned.cell.encoder, "views" in planned.method.needs
+    return planned.cell.dataset, planned.cell.encoder, tuple(sorted(planned.method.needs & EXTRAS))
 
 
 def _encode(todo: Iterable[Planned], options: Options, listener: Listener) -> set[Place]:
-    """Every dataset through every encoder, and its views if wanted, once, before the workers ask for it.
+    """Every dataset through every encoder, with views and text tower if wanted, once, before the workers ask for it.
 
     Returns what is not to be had here.
     """
@@ -136,31 +137,36 @@ def _encode(todo: Iterable[Planned], options: Options, listener: Listener) -> se
     cache, device = cache_root(options.cache), str(pick_device(options.device))
     places, blocked = sorted({_place(p) for p in todo}), set[Place]()
     for place in places:
-        # Without its plain features, tried just before, a place has no views.
+        # Without its plain features, tried just before, a place has nothing else either.
         if place in blocked:
             continue
-        dataset, encoder, views = place
+        dataset, encoder, extras = place
         try:
-            source = find_dataset(dataset, options.data).open()
+            source, its_encoder = find_dataset(dataset, options.data).open(), find_encoder(encoder, cache=cache)
             made = encode(
                 source,
                 dataset,
-                find_encoder(encoder, cache=cache),
+                its_encoder,
                 cache=cache,
                 device=device,
                 download=options.download,
                 progress=listener.encoding,
                 # Ready features come with their views: there is nothing to encode.
-                views=views and source.images is not None,
+                views="views" in extras and source.images is not None,
             )
+            if "text tower" in extras:
+                from pzsl_bench.clip_tower import ClipTower
+
+                # Features may come from the cache; the tower needs the weights themselves.
+                ClipTower(its_encoder.load(device, options.download), encoder)
         except UserError as error:
-            blocked |= {p for p in places if p[:2] == place[:2] and p >= place}
+            blocked |= {p for p in places if p[:2] == place[:2] and set(p[2]) >= set(extras)}
             if len(blocked) == len(places):
                 raise
-            what = "views of " if views else ""
+            what = "".join(f"{extra} of " for extra in extras)
             listener.note(f"{what}{dataset} with {encoder} left out: {error}")
             continue
-        if made.unreadable and not (views and (dataset, encoder, False) in places):
+        if made.unreadable and not (extras and (dataset, encoder, ()) in places):
             listener.note(f"{dataset}: {len(made.unreadable)} unreadable image(s) left out")
     return blocked
 

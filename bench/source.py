@@ -94,6 +94,7 @@ class Source:
         has = {
             "texts": self.texts is not None or encoder != "none",
             "alignment": encoder != "none" or self.is_aligned,
+            "text tower": self.texts is None and encoder != "none",
             "views": self.has_views,
             "candidates": self.candidates is not None,
         }

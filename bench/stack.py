@@ -29,6 +29,8 @@ from pzsl_bench.problem import Studies
 from pzsl_bench.settings import may_vary
 
 Progress = Callable[[int, int], None]
+PREPARED = 4
+"""Runs that prepare for an exam at once: what they make on the way, such as examples of every class, is large."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Fitted:
     """What the runs carried, each (R, ...)."""
     curves: Mapping[str, Tensor] = field(default_factory=dict)
     """Each (R, epochs)."""
+    _prepared: list[tuple[Tensor, State]] = field(default_factory=list, init=False, repr=False, compare=False)
+    """What the method made of class texts that it was asked about, each with those texts."""
 
     def score(self, features: Tensor, texts: Tensor) -> Tensor:
         """(R, M, C) scores of every run for (M, d) images, or for images of its own (R, M, d).
@@ -75,9 +79,27 @@ class Fitted:
             state = {name: value if axes[name] == 0 else value[0] for name, value in self.state.items()}
             floats = dict(self.varying)
             scores: Tensor = vmap(one, in_dims=(axes, 0, 0, 0 if own else None))(
-                state, dict(self.memory), floats, features
+                state, {**self.memory, **self.prepared(texts)}, floats, features
             )
         return scores
+
+    def prepared(self, texts: Tensor) -> State:
+        """What every run makes of these class texts before it scores images by them, each (R, ...); made once."""
+        method, module = self.method, self.module
+        if not isinstance(method, Gradient) or type(method).prepare is Gradient.prepare:
+            return {}
+        for known, made in self._prepared:
+            if torch.equal(known, texts):
+                return made
+        assert module is not None
+
+        def one(state: State, memory: State, floats: Mapping[str, Any]) -> State:
+            return replace(method, **floats).prepare(Net(module, state, texts), memory)
+
+        with torch.no_grad():
+            made = vmap(one, chunk_size=PREPARED)(dict(self.state), dict(self.memory), dict(self.varying))
+        self._prepared.append((texts, made))
+        return made
 
 
 def _is_expanded(value: Tensor) -> bool:
@@ -93,7 +115,7 @@ def fit(
 ) -> Fitted:
     """Train one method on a stack of studies; the methods may differ in float hyper-parameters only."""
     method, varying = merge(methods, studies.features.device)
-    targets = feed(method.feed, studies, fit)
+    targets = feed(method.feed, studies.without_tower, fit)
     if isinstance(method, ClosedForm):
         return _solve(method, varying, studies, targets)
     assert isinstance(method, Gradient)
@@ -255,7 +277,7 @@ def replica_bytes(method: Method, studies: Studies, kept: int = 0) -> int:
     carried = _bytes(memory) // len(studies) + _bytes(method.tables(studies.of(0)))
     rows = min(method.batch, images)
     passes = 1 + method.looks
-    activations = 4 * rows * passes * (8 * classes + 6 * width + 4 * method.hidden)
+    activations = 4 * rows * passes * (8 * classes + 6 * width + 4 * method.hidden) + 4 * method.held(studies.of(0))
     # Parameters, gradient and two moments; targets, working weights and candidates; the order of an epoch. Memory is
     # there twice while it is replaced.
     states = (4 + kept) * parameters + (2 + kept) * carried

@@ -10,9 +10,37 @@ from numpy.typing import NDArray
 
 from pzsl_bench import chance
 from pzsl_bench.ambiguity import draw_candidates
+from pzsl_bench.contract import normalise
 from pzsl_bench.problem import Problem, Studies
+from pzsl_bench.tower import Names, Tower
 
 VIEWS = 3
+
+
+class ToyTower(Tower):
+    """Reads the class vectors themselves as names of one token; a context of nothing leaves them as they are."""
+
+    def __init__(self, width: int):
+        rng = np.random.default_rng(chance.key("toy tower", width))
+        self.mixed = torch.from_numpy(rng.normal(size=(width, width)) / width**0.5).float()
+        self.phrase = torch.zeros(4, width)
+
+    def vectors(self, rows: torch.Tensor) -> torch.Tensor:
+        """(C, d) as they are."""
+        return rows
+
+    def names(self, rows: torch.Tensor, context: int) -> Names:
+        """(C, 1, d) words."""
+        return Names(rows[:, None], torch.zeros(len(rows), dtype=torch.int64))
+
+    def encode(self, context: torch.Tensor, names: Names) -> torch.Tensor:
+        """(C, d) the names, moved each its own way as far as the context says."""
+        words = names.words[:, 0]
+        return normalise(words + torch.tanh(words @ self.mixed) * context.mean(0))
+
+    def floats(self, names: Names, context: int) -> int:
+        """Two tensors of the names' size."""
+        return 2 * names.words.numel()
 
 
 def toy_problem(
@@ -51,6 +79,7 @@ def toy_problem(
         validation=tuple(range(0, seen, 4)),
         scale=20.0,
         views=looks(train),
+        tower=ToyTower(width),
     )
 
 

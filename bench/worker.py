@@ -17,6 +17,7 @@ import torch
 from pzsl_bench import memory
 from pzsl_bench.ambiguity import Mask, draw_candidates, mask_hash
 from pzsl_bench.cell import Cell
+from pzsl_bench.clip_tower import ClipTower
 from pzsl_bench.contract import Method
 from pzsl_bench.encode import cache_root, encode, find_encoder
 from pzsl_bench.environment import allow_tf32, environment
@@ -49,34 +50,33 @@ class Opened:
     def __init__(self, dataset: str, encoder: str, data: Path | None, cache: Path, device: str):
         self.name, self.device = dataset, torch.device(device)
         self.source = find_dataset(dataset, data).open()
-        self.encode = partial(
-            encode, self.source, dataset, find_encoder(encoder, cache=cache), cache=cache, device=device
-        )
+        self.encoder = find_encoder(encoder, cache=cache)
+        self.encode = partial(encode, self.source, dataset, self.encoder, cache=cache, device=device)
         self.made = self.encode()
-        self.held: dict[int, Problem] = {}
+        self.held: dict[tuple[int, frozenset[str]], Problem] = {}
 
     @cached_property
-    def with_views(self) -> Problem:
-        """The problem with its images' views; a dataset that has views has no splits by seed."""
-        made = self.encode(views=True)
-        assert made.views is not None
-        return replace(self.problem(0), views=shared_tensor(made.views).to(self.device))
+    def tower(self) -> ClipTower:
+        """The encoder's text tower; the encoder is loaded for it."""
+        return ClipTower(self.encoder.load(str(self.device)), self.encoder.spec)
 
-    def problem(self, seed: int, views: bool = False) -> Problem:
-        """The problem of a seed; without splits by seed, the same one for all."""
-        if views:
-            return self.with_views
-        if self.source.split is None:
-            seed = 0
-        if seed not in self.held:
+    def problem(self, seed: int, needs: frozenset[str] = frozenset()) -> Problem:
+        """The problem of a seed, with what a method needs of it; without splits by seed, the same one for all."""
+        place = (seed if self.source.split is not None else 0, needs & {"text tower", "views"})
+        if place not in self.held:
             if len(self.held) >= SPLITS_HELD:
                 self.held.pop(next(iter(self.held)))
-            made = self.made
-            problem = build_problem(
-                self.name, self.source, made.features, made.texts, made.scale, made.unreadable, seed
-            )
-            self.held[seed] = problem.to(self.device)
-        return self.held[seed]
+            self.held[place] = self._problem(*place)
+        return self.held[place]
+
+    def _problem(self, seed: int, needs: frozenset[str]) -> Problem:
+        if "text tower" in needs:
+            return self.tower.told(self.problem(seed, needs - {"text tower"}))
+        made = self.encode(views=True) if "views" in needs else self.made
+        if made.views is not None:
+            return replace(self.problem(seed), views=shared_tensor(made.views).to(self.device))
+        problem = build_problem(self.name, self.source, made.features, made.texts, made.scale, made.unreadable, seed)
+        return problem.to(self.device)
 
 
 @lru_cache(maxsize=2)
@@ -86,10 +86,16 @@ def open_dataset(dataset: str, encoder: str, data: Path | None, cache: Path, dev
 
 
 def load_problem(
-    dataset: str, encoder: str, data: Path | None, cache: Path, device: str, seed: int = 0, views: bool = False
+    dataset: str,
+    encoder: str,
+    data: Path | None,
+    cache: Path,
+    device: str,
+    seed: int = 0,
+    needs: frozenset[str] = frozenset(),
 ) -> Problem:
-    """The problem of a seed, on its device; with the images' views if wanted."""
-    return open_dataset(dataset, encoder, data, cache, device).problem(seed, views)
+    """The problem of a seed, on its device, with what a method needs of it."""
+    return open_dataset(dataset, encoder, data, cache, device).problem(seed, needs)
 
 
 @lru_cache(maxsize=256)
@@ -118,10 +124,10 @@ def run_stack(
     waiting, width = [list(cells)], 1
     first, spent = cells[0].cell, Spent()
     place = (first.dataset, first.encoder, options.data, cache_root(options.cache), str(device))
-    views = "views" in cells[0].method.needs
+    needs = cells[0].method.needs
     try:
         with spent.on("encoding"):
-            sizes = [size(load_problem(*place, p.cell.seed, views)) for p in cells]
+            sizes = [size(load_problem(*place, p.cell.seed, needs)) for p in cells]
         width = _width(cells, open_dataset(*place), options, device)
         alike = [[p for p, its in zip(cells, sizes, strict=True) if its == one] for one in dict.fromkeys(sizes)]
         # A cell's draws stay together as long as they fit.
@@ -135,7 +141,7 @@ def run_stack(
         try:
             problems, masks = [], []
             for cell in (p.cell for p in piece):
-                problems.append(load_problem(*place, cell.seed, views))
+                problems.append(load_problem(*place, cell.seed, needs))
                 masks.append(candidate_sets(*place, cell.ambiguity, cell.rate, cell.seed))
             records = _train_and_judge(piece, masks, Problems(tuple(problems)), device, width, spent, epochs)
         except Exception as error:
@@ -155,7 +161,7 @@ def run_stack(
 
 def _width(cells: Sequence[Planned], opened: Opened, options: Options, device: torch.device) -> int:
     """How many runs the memory budget allows at once."""
-    problem = opened.problem(cells[0].cell.seed, "views" in cells[0].method.needs)
+    problem = opened.problem(cells[0].cell.seed, cells[0].method.needs)
     empty = torch.zeros(1, len(problem.train), problem.seen, dtype=torch.bool)
     studies = problem.studies(empty, ["one"], ["one"])
     one = 0

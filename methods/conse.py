@@ -2,9 +2,7 @@
 
 p = softmax(x W + b),   z = sum_{c in top T} p_c s_c / sum_{c in top T} p_c,   score(x, c) = cos(z, s_c)
 
-The classifier is softmax regression on the soft labels, min_W -sum_ic q_ic log p_ic + reg/2 |W|^2. Its curvature
-never exceeds X^T X / 2 + reg (Boehning, 1992), so a fixed number of accelerated steps with that one matrix solves it
-for a whole stack.
+The classifier is softmax regression on the soft labels (see `pzsl_bench.softmax_regression`).
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method, normalise
-from pzsl_bench.least_squares import Spectrum, minimise
 from pzsl_bench.semantics import Centred
+from pzsl_bench.softmax_regression import softmax_regression
 
 
 @method(
@@ -48,15 +46,8 @@ class ConSE(Centred, Fed, ClosedForm):
 
     def solve(self, study: Study) -> State:
         """W: (d, K) and b: (K,)."""
-        images = with_constant(study.features)
-        spectrum = Spectrum.of(images, least=10 * torch.finfo(images.dtype).eps).to(images.dtype)
-
-        def slope(weight: Tensor) -> Tensor:
-            return images.T @ ((images @ weight).softmax(-1) - study.targets) + self.reg * weight
-
-        start = images.new_zeros(images.shape[-1], study.targets.shape[-1])
-        weight = minimise(slope, lambda uphill: 2 * spectrum.solve(uphill, 2 * self.reg), start, self.steps)
-        return {"weight": weight[:-1], "bias": weight[-1], "text_mean": self.text_mean(study.texts)}
+        classifier = softmax_regression(study.features, study.targets, self.reg, self.steps)
+        return {**classifier, "text_mean": self.text_mean(study.texts)}
 
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:
         """(M, d), (C, a) -> (M, C) cosines."""
@@ -64,11 +55,6 @@ class ConSE(Centred, Fed, ClosedForm):
         known = state["weight"].shape[-1]
         probabilities = (features @ state["weight"] + state["bias"]).softmax(-1)
         return normalise(mixed(probabilities, semantics[:known], self.top)) @ normalise(semantics).T
-
-
-def with_constant(features: Tensor) -> Tensor:
-    """(N, d) -> (N, d + 1): a column of ones, whose weights are the bias."""
-    return torch.cat([features, torch.ones_like(features[:, :1])], dim=-1)
 
 
 def mixed(probabilities: Tensor, semantics: Tensor, top: int) -> Tensor:

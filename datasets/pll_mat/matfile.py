@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl_bench.errors import UserError
+from pzsl_bench.matlab import load
 
 FIELDS = ("data", "target", "partial_target")
 LAYOUT = "data (N x d), target and partial_target (K x N)"
@@ -29,7 +30,7 @@ class Content:
 
 def read(path: Path) -> Content:
     """The checked content of a file in the layout of the public sets; sparse and dense are all the same."""
-    raw = _load(path)
+    raw = load(path, FIELDS, LAYOUT)
     data, target, partial = (_matrix(path, name, raw[name]) for name in FIELDS)
     features, truth = _features(path, data), _zero_one(path, "target", target)
     candidates = _zero_one(path, "partial_target", partial)
@@ -51,33 +52,6 @@ def read(path: Path) -> Content:
             more = f" ({bad.sum()} such examples)" if bad.sum() > 1 else ""
             raise UserError(f"{path}: {what.format(bad.argmax() + 1)}{more}")
     return Content(features, truth.argmax(0).astype(np.int64), np.ascontiguousarray(candidates.T))
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """The three fields as scipy reads them."""
-    import scipy.io
-
-    try:
-        with path.open("rb") as file:
-            head = file.read(520)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    if head.startswith(b"version https://git-lfs"):
-        raise UserError(f"{path}: is a Git LFS pointer, not the data; fetch it with: git lfs pull")
-    if head.startswith(b"MATLAB 7.3") or b"\x89HDF\r\n\x1a\n" in head:
-        raise UserError(f"{path}: is a MATLAB 7.3 (HDF5) file; in MATLAB or Octave, save it again with -v7")
-    try:
-        found: dict[str, Any] = scipy.io.loadmat(path, variable_names=FIELDS, appendmat=False)
-        names = [name for name, _, _ in scipy.io.whosmat(path, appendmat=False)]
-    # scipy's reader fails in as many ways as a file can be damaged.
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: cannot be read as a MAT file, it may be cut off or another kind ({reason})") from None
-    missing = [name for name in FIELDS if name not in found]
-    if missing:
-        inside = ", ".join(sorted(names)) or "nothing"
-        raise UserError(f"{path}: has no {' and no '.join(missing)}; it holds {inside}; needed is {LAYOUT}")
-    return found
 
 
 def _matrix(path: Path, name: str, value: Any) -> NDArray[Any]:

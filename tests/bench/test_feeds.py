@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from pzsl_bench.contract import FEEDS, METHODS, Batch, Fed, Gradient, Output, configure
+from pzsl_bench.contract import FEEDS, METHODS, Batch, Fed, Gradient, Method, Output, configure
 from pzsl_bench.errors import UserError
 from pzsl_bench.feeds import PRIOR, REFINER, feed, feed_facts
 from pzsl_bench.problem import Studies
-from pzsl_bench.stack import fit
+from pzsl_bench.stack import Fitted, fit
 from pzsl_bench.toy import toy_problem, toy_studies
 
 
@@ -84,3 +85,34 @@ def test_an_identity_knows_what_its_labels_came_from() -> None:
 def test_an_unknown_feed_is_told_with_the_nearest_one() -> None:
     with pytest.raises(UserError, match="did you mean 'clip_prior'"):
         configure("eszsl", {"candidates_as": "clip-prior"})
+
+
+def test_labels_are_refined_once_for_all_methods_that_want_them(studies: Studies) -> None:
+    asked: list[int] = []
+
+    def counted(methods: Sequence[Method], own: Studies) -> Fitted:
+        asked.append(len(own))
+        return fit(methods, own)
+
+    first = feed("refined", studies, counted)
+    again = feed("refined", studies, counted)
+    assert torch.equal(first, again) and asked == [2]
+    # Runs that differ in their settings share a draw.
+    wider = feed("refined", studies.of_runs(torch.tensor([1, 0, 1])), counted)
+    torch.testing.assert_close(wider, first[[1, 0, 1]])
+    for other in (
+        replace(studies, features=studies.features + 1e-3),
+        replace(studies, candidates=studies.candidates | (torch.arange(studies.candidates.shape[-1]) == 0)),
+        replace(studies, draws=("one", "other")),
+        replace(studies, scale=studies.scale / 2),
+    ):
+        before = len(asked)
+        assert not torch.equal(feed("refined", other, counted), first)
+        assert len(asked) == before + 1
+
+
+def test_what_is_handed_out_may_be_changed_without_harm(studies: Studies) -> None:
+    first = fed("refined", studies)
+    expected = first.clone()
+    first.zero_()
+    assert torch.equal(fed("refined", studies), expected)

@@ -69,6 +69,7 @@ def test_a_study_holds_no_truth_no_test_image_and_no_unseen_name() -> None:
         "class_names",
         "scale",
         "views",
+        "tower",
     }
     study = studies.of(0)
     assert len(study.texts) == len(study.class_names) == problem.seen

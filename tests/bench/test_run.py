@@ -324,6 +324,32 @@ def test_an_encoder_that_cannot_be_used_blocks_its_own_cells_only(tmp_path: Path
     assert any("left out" in note for note in listener.notes)
 
 
+def test_a_method_that_reads_names_is_left_out_where_texts_come_ready_made(tmp_path: Path) -> None:
+    plan, outcome, heard = go(grid_file(tmp_path, "[coop, clip_zero_shot]"), options_in(tmp_path))
+    assert (outcome.done, outcome.failed) == (4, 0)
+    assert {r.method for r in heard.records} == {"clip_zero_shot"}
+    assert [p for p in plan.problems if "coop needs the text tower of an encoder" in p]
+
+
+def test_a_tower_that_cannot_be_had_blocks_only_those_who_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fake(*rest: object, **more: object) -> Encoded:
+        return Encoded(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32), 1.0, "", ())
+
+    def refuse(*_: object) -> None:
+        raise UserError("the tower is of another kind")
+
+    monkeypatch.setattr("pzsl_bench.encode.encode", fake)
+    monkeypatch.setattr("pzsl_bench.clip_tower.ClipTower.__init__", refuse)
+    monkeypatch.setattr(run, "_results", lambda work, *rest: iter(()))
+    grid, listener = grid_file(tmp_path, "[coop, clip_zero_shot]"), Listening()
+    grid.write_text(grid.read_text().replace(DATA, "shapes"))
+    outcome = execute(make_plan(load_grid(str(grid), []), options_in(tmp_path)), options_in(tmp_path), listener)
+    assert outcome.blocked == 4
+    assert listener.notes == ["text tower of shapes with embedded left out: the tower is of another kind"]
+
+
 VIEWED = "{crdpll: {epochs: 1, views: crops}}"
 
 

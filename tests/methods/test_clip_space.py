@@ -25,6 +25,8 @@ TRAINED: list[tuple[str, dict[str, object]]] = [
     ("clip_adapter", {"candidate_loss": "soft"}),
     ("taskres", {}),
     ("taskres", {"temperature": "fixed"}),
+    ("coop", {}),
+    ("coop", {"context": 6, "start": "random"}),
     ("tip_adapter_f", {}),
     ("linear_probe", {}),
     ("wise_ft", {}),
@@ -36,6 +38,7 @@ FLOATS = {
     "tipx": ("gamma", 0.01, 1.0),
     "clip_adapter": ("ratio", 0.1, 0.6),
     "taskres": ("share", 0.1, 2.0),
+    "coop": ("lr", 0.001, 0.01),
     "tip_adapter_f": ("alpha", 0.5, 5.0),
     "linear_probe": ("lr", 0.01, 0.1),
     "wise_ft": ("alpha", 0.2, 0.9),
@@ -116,10 +119,10 @@ def test_runs_may_differ_in_a_setting_and_in_their_images(name: str, settings: d
 
 @EVERY
 def test_unseen_classes_are_ranked_as_their_texts_say(name: str, settings: dict[str, object]) -> None:
-    """Only an adapter of images changes what an image is for a class that was never seen."""
+    """Only what images and all texts go through changes what a class that was never seen is like."""
     scores = finite(name, settings, STUDIES)[..., PROBLEM.seen :]
     zero_shot = (PROBLEM.test @ PROBLEM.texts[PROBLEM.seen :].T).expand_as(scores)
-    if name == "clip_adapter":
+    if name in ("clip_adapter", "coop"):
         assert not torch.equal(scores.argsort(-1), zero_shot.argsort(-1))
         return
     # A common factor, the learned scale, aside.

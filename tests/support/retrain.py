@@ -18,6 +18,11 @@ def study_of(features: Tensor, texts: Tensor, targets: Tensor, scale: float = 10
     return Study(features, targets > 0, targets, texts, ("",) * len(texts), scale)
 
 
+def dice_of(numbers: Tensor) -> Tensor:
+    """(..., n) normal numbers -> (..., 2n) the uniform ones that `normal` makes them of."""
+    return torch.cat([-torch.expm1(-numbers.square() / 2), (numbers < 0) / 2], dim=-1)
+
+
 class Retrain:
     """A stack of one run whose batches are given."""
 
@@ -46,7 +51,9 @@ class Retrain:
             Net(self.module, self.state, self.study.texts if texts is None else texts), memory, features
         )
 
-    def step(self, rows: Sequence[int], progress: float = 0.0, dice: State | None = None) -> tuple[float, State]:
+    def step(
+        self, rows: Sequence[int], progress: float = 0.0, dice: State | None = None, epoch: int = 0
+    ) -> tuple[float, State]:
         """One step of the optimiser: the loss before it, and its gradients."""
         picked = torch.tensor(rows)
         nothing = torch.empty(0)
@@ -58,7 +65,7 @@ class Retrain:
             dice={k: v[None] for k, v in (dice or {}).items()},
             memory=self.memory,
             progress=torch.tensor(progress),
-            epoch=torch.tensor(0),
+            epoch=torch.tensor(epoch, dtype=torch.float64),
         )
         losses, update = self.lifted.step(self.params, batch)
         grads = torch.autograd.grad(losses.sum(), list(self.params.values()))
@@ -66,4 +73,5 @@ class Retrain:
         if update.weights is not None:
             self.weights[picked] = update.weights[0]
         self.memory |= update.memory
+        self.notes = {name: value[0].detach() for name, value in update.notes.items()}
         return losses.item(), {k: g[0] for k, g in zip(self.params, grads, strict=True)}

@@ -1,0 +1,45 @@
+"""The latest results of a long computation, by the content of what they were made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+MOST = 2**28
+"""Bytes that are kept."""
+
+
+@dataclass
+class Kept:
+    """Tensors on the host, the latest ones within a budget."""
+
+    most: int = MOST
+    held: dict[str, Tensor] = field(default_factory=dict)
+
+    def get(self, key: str, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
+        """The tensor of that key on a device, made if it is not here; not to be written to."""
+        if key in self.held:
+            self.held[key] = self.held.pop(key)
+            return self.held[key].to(device)
+        made = make()
+        if made.nbytes <= self.most:
+            self.held[key] = made.cpu()
+            while sum(tensor.nbytes for tensor in self.held.values()) > self.most:
+                self.held.pop(next(iter(self.held)))
+        return made
+
+
+def content(*parts: object) -> str:
+    """A hash of tensors, by shape, device and bytes, and of whatever else prints what it is."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            digest.update(f"{part.dtype} {tuple(part.shape)} {part.device}".encode())
+            digest.update(part.detach().contiguous().cpu().numpy().data)
+        else:
+            digest.update(f"{part!r}\x1f".encode())
+    return digest.hexdigest()
