@@ -31,7 +31,7 @@ check: .venv/installed-dev
 	MYPYPATH=build/types .venv/bin/mypy
 
 perf: .venv/installed
-	.venv/bin/python -m pzsl_bench.perf $(ARGS)
+	.venv/bin/python tools/perf.py $(ARGS)
 
 .venv/installed: EXTRAS =
 .venv/installed-dev: EXTRAS = [dev]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.errors import UserError
-from pzsl_bench.source import Source, dataset
-from pzsl_bench.tags.folders import Listing, TaggedFiles
-from pzsl_bench.tags.lists import IMAGE_ENDINGS, different, read_lines, stem
-from pzsl_bench.tags.own_features import Own, find_own
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.data.name_lists import IMAGE_ENDINGS, different, read_lines, stem
+from pzsl_bench.data.source import Source, dataset
+from pzsl_bench.data.tagged_features import Own, find_own
+from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
 
 if TYPE_CHECKING:
     import pandas as pd

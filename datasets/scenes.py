@@ -8,8 +8,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.cell import identity_hash
-from pzsl_bench.chance import key, uniform_at
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.base.randomness import key, uniform_at
+from pzsl_bench.data.source import Dataset, Source, dataset
 from pzsl_bench.datasets.shapes import ShapeImages
 from pzsl_bench.datasets.shapes.draw import BENCH, SCENE_RADIUS, SIDE
 from pzsl_bench.datasets.shapes.lexicon import (
@@ -22,7 +23,6 @@ from pzsl_bench.datasets.shapes.lexicon import (
     word,
 )
 from pzsl_bench.datasets.shapes.synonyms import concept_words
-from pzsl_bench.source import Dataset, Source, dataset
 
 GENERATOR = 1
 """Raised whenever a pixel or a tag changes."""

@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.special import ndtri
 
-from pzsl_bench import chance
-from pzsl_bench.augment import VIEWS
-from pzsl_bench.cell import identity_hash
-from pzsl_bench.errors import UserError, unknown
-from pzsl_bench.source import Dataset, Source, Task, dataset
+from pzsl_bench.base import randomness
+from pzsl_bench.base.errors import UserError, unknown
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.data.source import Dataset, Source, Task, dataset
+from pzsl_bench.encoding.crops import VIEWS
 
 Array = NDArray[np.float64]
 
@@ -142,7 +142,7 @@ class Generator:
         self.noise_axes = world.noise * np.hypot(OTHER * concept_axes, PLAIN * plain_axes)
 
         own, kin = self.normal("concept", classes, d), self.normal("family", -(-classes // FAMILY), d)
-        family = chance.permutation(chance.key("synthetic", world.seed, "families"), classes) // FAMILY
+        family = randomness.permutation(randomness.key("synthetic", world.seed, "families"), classes) // FAMILY
         self.concepts = _unit((np.sqrt(1 - KINSHIP) * own + np.sqrt(KINSHIP) * kin[family]) * concept_axes)
 
         self.image_axis, across = _unit(self.normal("image axis", d)), self.normal("across", d)
@@ -150,7 +150,7 @@ class Generator:
 
     def normal(self, what: str, *shape: int) -> Array:
         """Normal numbers of that name."""
-        return _normal(chance.key("synthetic", self.world.seed, self.world.dim, what), *shape)
+        return _normal(randomness.key("synthetic", self.world.seed, self.world.dim, what), *shape)
 
     def texts(self) -> NDArray[np.float32]:
         """(C, d) unit rows."""
@@ -181,7 +181,7 @@ class Generator:
         return self._cone(self.image_axis, lengths, rows)
 
     def _uniform(self, what: str, *shape: int) -> Array:
-        return chance.uniform(chance.key("synthetic", self.world.seed, what), *shape)
+        return randomness.uniform(randomness.key("synthetic", self.world.seed, what), *shape)
 
     def _random(self, what: str, images: int, width: int, view: int) -> Array:
         rows = self.normal(what, images, width)
@@ -205,7 +205,7 @@ def _normal(stream: int, *shape: int) -> Array:
     for start in range(0, count, PIECE):
         positions = np.arange(start, min(start + PIECE, count), dtype=np.uint64)
         # In the middle of the grid's steps, so that no number is infinite.
-        uniform = ((chance.bits(stream, positions) >> np.uint64(12)) + 0.5) * 2.0**-52
+        uniform = ((randomness.bits(stream, positions) >> np.uint64(12)) + 0.5) * 2.0**-52
         ndtri(uniform, out=flat[start : start + len(positions)])
     return flat.reshape(shape)
 
@@ -222,7 +222,9 @@ def _quarter_turn(rows: Array) -> Array:
 def _rotate(rows: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """One rotation for all rows, so that no axis is special: signs and a cosine transform, twice."""
     for turn in range(2):
-        signs = 1.0 - 2.0 * (chance.bits(chance.key("synthetic", seed, "signs", turn), rows.shape[1]) >> np.uint64(63))
+        signs = 1.0 - 2.0 * (
+            randomness.bits(randomness.key("synthetic", seed, "signs", turn), rows.shape[1]) >> np.uint64(63)
+        )
         rows = dct(rows * signs.astype(np.float32), norm="ortho", axis=-1, overwrite_x=True)
     return rows
 
@@ -287,7 +289,7 @@ class Synthetic(Dataset):
         train, test = (max(1, round(number / mean)) for number in (world.seen * world.per_class, classes * world.test))
         make = Generator(world)
         # Unseen tags lie among the seen ones, so that neither are the frequent ones; they are last in the numbering.
-        place = chance.permutation(chance.key("synthetic", world.seed, "places of tags"), classes)
+        place = randomness.permutation(randomness.key("synthetic", world.seed, "places of tags"), classes)
         tags = np.empty((train + test, classes), dtype=np.int8)
         tags[:, place] = make.tags(train + test)
         facts = {f.name: getattr(world, f.name) for f in fields(world)}

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.errors import UserError
-from pzsl_bench.source import Source, dataset
-from pzsl_bench.tags.folders import Listing, TaggedFiles
-from pzsl_bench.tags.lists import numbered_lines
-from pzsl_bench.tags.own_features import find_own
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.data.name_lists import numbered_lines
+from pzsl_bench.data.source import Source, dataset
+from pzsl_bench.data.tagged_features import find_own
+from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
 
 NAMES = {
     name: name

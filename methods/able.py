@@ -16,8 +16,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pzsl_bench.blocks.contrast import COLDEST, Projecting, left_out, likeliest, one_hot
 from pzsl_bench.contract import Batch, Citation, Net, Output, State, Study, Update, hyper, method
-from pzsl_bench.contrast import COLDEST, Projecting, left_out, likeliest, one_hot
 
 BASE_TEMPERATURE = 0.07
 

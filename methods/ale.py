@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pzsl_bench.compatibility import RANKED, Ranked
+from pzsl_bench.blocks.compatibility import RANKED, Ranked
+from pzsl_bench.blocks.ranking import member, of_class, rank_weights, trials
 from pzsl_bench.contract import Batch, Citation, Output, method
-from pzsl_bench.ranking import member, of_class, rank_weights, trials
 
 
 @method(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pzsl_bench.blocks.tag_heads import COLE, HEAD, BinaryTagger, is_present
 from pzsl_bench.contract import hyper, method
-from pzsl_bench.tags.heads import COLE, HEAD, BinaryTagger, is_present
 
 
 @method(

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pzsl_bench.blocks.tag_heads import HEAD, UNKNOWN, Tagger, is_absent, is_present
+from pzsl_bench.blocks.tag_losses import asymmetric
 from pzsl_bench.contract import Batch, Citation, Output, hyper, method
-from pzsl_bench.tags.asymmetric import asymmetric
-from pzsl_bench.tags.heads import HEAD, UNKNOWN, Tagger, is_absent, is_present
 
 
 @method(

@@ -6,7 +6,7 @@ loss = sum_m |m - D_m(z_m)|_1 + beta * KL(N(mu_m, sigma_m^2) || N(0, 1))
 
 summed over the batch. The three weights rise from zero: beta over epochs 0 to 93 of a hundred, cross over 21 to 75,
 align over 6 to 22. Afterwards a class without images is imagined as the codes of its description, and images are
-named by mu_x (see `pzsl_bench.generation`).
+named by mu_x (see `pzsl_bench.blocks.generation`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pzsl_bench.blocks.distributions import normal
+from pzsl_bench.blocks.generation import EXAMPLES, Generative
 from pzsl_bench.contract import Batch, Citation, Net, State, Study, Update, hyper, method
-from pzsl_bench.dice import normal
-from pzsl_bench.generation import EXAMPLES, Generative
-from pzsl_bench.heads import Dense
+from pzsl_bench.contract.heads import Dense
 
 HUNDRED = 100
 """Epochs in which the ramps are told."""

@@ -15,8 +15,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pzsl_bench.blocks.candidate_softmax import one_hot_of_largest
 from pzsl_bench.contract import SHARED_HEAD, Batch, Citation, Gradient, Output, hyper, method, soft_cross_entropy
-from pzsl_bench.restrict import one_hot_of_largest
 
 
 @method(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pzsl_bench.blocks.candidate_softmax import log_softmax_on
 from pzsl_bench.contract import SHARED_HEAD, Batch, Citation, Gradient, Output, method
-from pzsl_bench.restrict import log_softmax_on
 
 
 @method(

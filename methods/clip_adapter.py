@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pzsl_bench.clip_space import CANDIDATE_DEVIATIONS, Tempered, Tuned, check_space
+from pzsl_bench.blocks.clip_space import CANDIDATE_DEVIATIONS, Tempered, Tuned, check_space
 from pzsl_bench.contract import Citation, State, Study, hyper, method, normalise
 
 

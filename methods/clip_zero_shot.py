@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from pzsl_bench.clip_space import InClipSpace, check_space
+from pzsl_bench.blocks.clip_space import InClipSpace, check_space
 from pzsl_bench.contract import Citation, ClosedForm, State, Study, method
 
 
@@ -27,6 +27,7 @@ from pzsl_bench.contract import Citation, ClosedForm, State, Study, method
         2021,
         "https://arxiv.org/abs/2103.00020",
     ),
+    reference=True,
 )
 @dataclass(frozen=True)
 class ClipZeroShot(InClipSpace, ClosedForm):

@@ -2,7 +2,7 @@
 
 p = softmax(x W + b),   z = sum_{c in top T} p_c s_c / sum_{c in top T} p_c,   score(x, c) = cos(z, s_c)
 
-The classifier is softmax regression on the soft labels (see `pzsl_bench.softmax_regression`).
+The classifier is softmax regression on the soft labels (see `pzsl_bench.blocks.softmax_regression`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pzsl_bench.blocks.semantics import Centred
+from pzsl_bench.blocks.softmax_regression import softmax_regression
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method, normalise
-from pzsl_bench.semantics import Centred
-from pzsl_bench.softmax_regression import softmax_regression
 
 
 @method(

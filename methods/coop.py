@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pzsl_bench.clip_space import CANDIDATE_DEVIATIONS, Tempered, Tuned, check_space
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.blocks.clip_space import CANDIDATE_DEVIATIONS, Tempered, Tuned, check_space
 from pzsl_bench.contract import Citation, Net, State, Study, hyper, method, normalise
-from pzsl_bench.errors import UserError
-from pzsl_bench.tower import Names, Tower
+from pzsl_bench.contract.text_tower import Names, Tower
 
 SPREAD = 0.02
 """Standard deviation of tokens that start at random."""

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pzsl_bench.blocks.tag_heads import HEAD, Tagger, is_absent, is_present, said
+from pzsl_bench.blocks.tag_losses import asymmetric
 from pzsl_bench.contract import Batch, Citation, Net, State, Study, Update, hyper, method
-from pzsl_bench.tags.asymmetric import asymmetric
-from pzsl_bench.tags.heads import HEAD, Tagger, is_absent, is_present, said
 
 
 @method(

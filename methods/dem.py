@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from pzsl_bench.compatibility import CENTRED, Compatibility
+from pzsl_bench.blocks.compatibility import CENTRED, Compatibility
 from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method, normalise
-from pzsl_bench.heads import Dense
+from pzsl_bench.contract.heads import Dense
 
 
 class Prototypes(nn.Module):

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pzsl_bench.compatibility import RANKED, Ranked
+from pzsl_bench.blocks.compatibility import RANKED, Ranked
+from pzsl_bench.blocks.ranking import first, member, of_class
 from pzsl_bench.contract import Batch, Citation, Output, hyper, method
-from pzsl_bench.ranking import first, member, of_class
 
 
 @method(

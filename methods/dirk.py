@@ -24,6 +24,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from pzsl_bench.blocks.candidate_softmax import softmax_on
+from pzsl_bench.blocks.contrast import Projecting, average_from, averaged, enqueue, follow
 from pzsl_bench.contract import (
     SHARED_HEAD,
     Batch,
@@ -39,8 +41,6 @@ from pzsl_bench.contract import (
     normalise,
     soft_cross_entropy,
 )
-from pzsl_bench.contrast import Projecting, average_from, averaged, enqueue, follow
-from pzsl_bench.restrict import softmax_on
 
 
 @method(

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pzsl_bench.clip_space import Tempered, check_space
+from pzsl_bench.blocks.clip_space import Tempered, check_space
+from pzsl_bench.blocks.tag_heads import UNKNOWN, Tagger, is_absent, is_present
+from pzsl_bench.blocks.tag_losses import asymmetric
 from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method, normalise
-from pzsl_bench.heads import Dense
-from pzsl_bench.tags.asymmetric import asymmetric
-from pzsl_bench.tags.heads import UNKNOWN, Tagger, is_absent, is_present
+from pzsl_bench.contract.heads import Dense
 
 
 class Shared(nn.Module):

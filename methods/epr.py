@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pzsl_bench.contract import Batch, Output, method
-from pzsl_bench.tags.heads import (
+from pzsl_bench.blocks.tag_heads import (
     ABSENCES,
     COLE,
     EXPECTED,
@@ -22,6 +21,7 @@ from pzsl_bench.tags.heads import (
     is_absent,
     is_present,
 )
+from pzsl_bench.contract import Batch, Output, method
 
 
 @method(

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pzsl_bench.blocks.least_squares import ridge
+from pzsl_bench.blocks.semantics import CentredBoth
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method
-from pzsl_bench.least_squares import ridge
-from pzsl_bench.semantics import CentredBoth
 
 
 @method(

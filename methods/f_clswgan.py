@@ -6,7 +6,7 @@ generator:  - mean D(x', s) + aid * mean CE(softmax(x' W + b), c)
 
 W and b are softmax regression on the real images and their soft labels, fitted once before. G and D are two layers
 with a leaky ReLU between them, so the critic's slope is a product of its weights and needs no second derivative.
-Afterwards G imagines examples of the unseen classes (see `pzsl_bench.generation`).
+Afterwards G imagines examples of the unseen classes (see `pzsl_bench.blocks.generation`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pzsl_bench.blocks.distributions import normal
+from pzsl_bench.blocks.generation import EXAMPLES, Generative
+from pzsl_bench.blocks.softmax_regression import softmax_regression
 from pzsl_bench.contract import (
     Batch,
     Citation,
@@ -30,10 +33,7 @@ from pzsl_bench.contract import (
     method,
     soft_cross_entropy,
 )
-from pzsl_bench.dice import normal
-from pzsl_bench.generation import EXAMPLES, Generative
-from pzsl_bench.heads import Dense
-from pzsl_bench.softmax_regression import softmax_regression
+from pzsl_bench.contract.heads import Dense
 
 LEAST_SLOPE = 1e-12
 """Length below which the critic's slope is treated as constant: a root has no derivative at zero."""

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pzsl_bench.blocks.candidate_softmax import softmax_on
 from pzsl_bench.contract import (
     Batch,
     Citation,
@@ -36,8 +37,7 @@ from pzsl_bench.contract import (
     method,
     soft_cross_entropy,
 )
-from pzsl_bench.heads import build_head
-from pzsl_bench.restrict import softmax_on
+from pzsl_bench.contract.heads import build_head
 
 SAMPLE = 512
 """Images that set the starting level of g."""

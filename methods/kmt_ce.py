@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.blocks.candidate_softmax import softmax_on
 from pzsl_bench.contract import (
     SHARED_HEAD,
     Batch,
@@ -27,8 +29,6 @@ from pzsl_bench.contract import (
     normalise,
     soft_cross_entropy,
 )
-from pzsl_bench.errors import UserError
-from pzsl_bench.restrict import softmax_on
 
 
 @method(

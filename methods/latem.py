@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pzsl_bench.compatibility import RANKED, Bilinear, Ranked
+from pzsl_bench.blocks.compatibility import RANKED, Bilinear, Ranked
+from pzsl_bench.blocks.ranking import member, of_class
 from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method
-from pzsl_bench.ranking import member, of_class
 
 
 @method(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pzsl_bench.clip_space import CANDIDATE_DEVIATIONS, Tuned, check_space
+from pzsl_bench.blocks.clip_space import CANDIDATE_DEVIATIONS, Tuned, check_space
 from pzsl_bench.contract import Citation, Study, hyper, method
 
 

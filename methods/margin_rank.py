@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pzsl_bench.blocks.tag_heads import HEAD, UNKNOWN, Tagger, is_absent, is_present
+from pzsl_bench.blocks.tag_pairs import attached, hinge, pair_sums
 from pzsl_bench.contract import Batch, Citation, Output, hyper, method
-from pzsl_bench.tags.heads import HEAD, UNKNOWN, Tagger, is_absent, is_present
-from pzsl_bench.tags.pairs import attached, hinge, pair_sums
 
 
 @method(

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pzsl_bench.blocks.contrast import Projecting, eased, likeliest, move_prototypes, one_hot
+from pzsl_bench.blocks.distributions import beta
 from pzsl_bench.contract import Batch, Citation, Net, Output, State, Study, Update, hyper, method, soft_cross_entropy
-from pzsl_bench.contrast import Projecting, eased, likeliest, move_prototypes, one_hot
-from pzsl_bench.dice import beta
 
 
 @method(

@@ -17,20 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pzsl_bench.contract import (
-    Batch,
-    Citation,
-    Net,
-    Output,
-    State,
-    Study,
-    Update,
-    hyper,
-    method,
-    normalise,
-    soft_cross_entropy,
-)
-from pzsl_bench.contrast import (
+from pzsl_bench.blocks.contrast import (
     COLDEST,
     Compared,
     Projecting,
@@ -43,6 +30,19 @@ from pzsl_bench.contrast import (
     move_prototypes,
     one_hot,
     queue_contrast,
+)
+from pzsl_bench.contract import (
+    Batch,
+    Citation,
+    Net,
+    Output,
+    State,
+    Study,
+    Update,
+    hyper,
+    method,
+    normalise,
+    soft_cross_entropy,
 )
 
 

@@ -16,9 +16,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pzsl_bench.blocks.tag_heads import HEAD, UNKNOWN, Tagger, is_absent, is_present
+from pzsl_bench.blocks.tag_pairs import attached, hinge, pair_sums
 from pzsl_bench.contract import Batch, Citation, Output, hyper, method
-from pzsl_bench.tags.heads import HEAD, UNKNOWN, Tagger, is_absent, is_present
-from pzsl_bench.tags.pairs import attached, hinge, pair_sums
 
 NEAR = 1e-6
 """A distance of scores below which no order can be seen in them."""

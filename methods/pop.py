@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pzsl_bench.blocks.candidate_softmax import softmax_on
 from pzsl_bench.contract import (
     SHARED_HEAD,
     Batch,
@@ -31,7 +32,6 @@ from pzsl_bench.contract import (
     renormalise,
     soft_cross_entropy,
 )
-from pzsl_bench.restrict import softmax_on
 
 LARGEST = 0.4
 """Theta grows no more from here on."""

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from pzsl_bench.blocks.candidate_softmax import softmax_on
 from pzsl_bench.contract import SHARED_HEAD, Batch, Citation, Gradient, Output, method, soft_cross_entropy
-from pzsl_bench.restrict import softmax_on
 
 
 @method(

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.blocks.least_squares import Number, Spectrum, moments
+from pzsl_bench.blocks.semantics import CentredBoth
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method, normalise
-from pzsl_bench.errors import UserError
-from pzsl_bench.least_squares import Number, Spectrum, moments
-from pzsl_bench.semantics import CentredBoth
 
 
 @method(

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl_bench.contract import Batch, Net, State, Study, Update, hyper, method
-from pzsl_bench.tags.heads import (
+from pzsl_bench.blocks.tag_heads import (
     ABSENCES,
     COLE,
     EXPECTED,
@@ -29,6 +28,7 @@ from pzsl_bench.tags.heads import (
     is_present,
     said,
 )
+from pzsl_bench.contract import Batch, Net, State, Study, Update, hyper, method
 
 CERTAIN = math.log(0.995 / 0.005)
 """The logit of an estimate about which something is said."""

@@ -19,9 +19,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pzsl_bench.clip_space import InClipSpace, check_space
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.blocks.clip_space import InClipSpace, check_space
 from pzsl_bench.contract import Citation, ClosedForm, State, Study, hyper, method
-from pzsl_bench.errors import UserError
 from pzsl_bench.synonyms.scores import NEIGHBOURS, SCORES, Scoring, score_spaces
 from pzsl_bench.synonyms.space import METRICS, RULES, Compactness, Spaces, build_spaces, pooled_scale
 

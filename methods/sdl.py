@@ -28,7 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pzsl_bench.clip_space import check_space
+from pzsl_bench.blocks.candidate_softmax import softmax_on
+from pzsl_bench.blocks.clip_space import check_space
+from pzsl_bench.blocks.tag_heads import is_absent, is_present
+from pzsl_bench.blocks.tag_pairs import AT_ONCE, attached, logistic, pair_sums
 from pzsl_bench.contract import (
     Batch,
     Citation,
@@ -43,9 +46,6 @@ from pzsl_bench.contract import (
     normalise,
     renormalise,
 )
-from pzsl_bench.restrict import softmax_on
-from pzsl_bench.tags.heads import is_absent, is_present
-from pzsl_bench.tags.pairs import AT_ONCE, attached, logistic, pair_sums
 
 
 class EmbeddingMatrix(nn.Module):

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pzsl_bench.compatibility import RANKED, Ranked
+from pzsl_bench.blocks.compatibility import RANKED, Ranked
+from pzsl_bench.blocks.ranking import of_class
 from pzsl_bench.contract import Batch, Citation, Net, Output, Update, hyper, method
-from pzsl_bench.ranking import of_class
 
 
 @method(

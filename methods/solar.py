@@ -22,6 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pzsl_bench.blocks.candidate_softmax import softmax_on
+from pzsl_bench.blocks.distributions import beta
+from pzsl_bench.blocks.sinkhorn import scaled, sinkhorn
 from pzsl_bench.contract import (
     Batch,
     Citation,
@@ -35,9 +38,6 @@ from pzsl_bench.contract import (
     method,
     soft_cross_entropy,
 )
-from pzsl_bench.dice import beta
-from pzsl_bench.restrict import softmax_on
-from pzsl_bench.sinkhorn import scaled, sinkhorn
 
 MIXING = 4
 """a of the Beta(a, a) that mixtures are drawn from."""

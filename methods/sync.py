@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pzsl_bench.blocks.least_squares import Spectrum, minimise
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method, normalise
-from pzsl_bench.least_squares import Spectrum, minimise
 
 RCOND = 1e-8
 """Share of the largest singular value of the kernel below which its inverse takes none."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pzsl_bench.blocks.tag_heads import HEAD, UNKNOWN, BinaryTagger, is_absent, is_present
 from pzsl_bench.contract import Citation, hyper, method
-from pzsl_bench.tags.heads import HEAD, UNKNOWN, BinaryTagger, is_absent, is_present
 
 
 @method(

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pzsl_bench.clip_space import check_space
+from pzsl_bench.blocks.clip_space import check_space
+from pzsl_bench.blocks.image_cache import Cached, beside_texts, votes
 from pzsl_bench.contract import Citation, ClosedForm, State, Study, method, normalise
-from pzsl_bench.key_cache import Cached, beside_texts, votes
 
 CITATION = Citation(
     "Zhang, Fang, Zhang, Gao, Li, Dai, Qiao and Li",

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pzsl_bench.clip_space import CANDIDATE_DEVIATIONS, Tempered, Tuned, check_space
+from pzsl_bench.blocks.clip_space import CANDIDATE_DEVIATIONS, Tempered, Tuned, check_space
+from pzsl_bench.blocks.image_cache import Cached, affinity, beside_texts
 from pzsl_bench.contract import State, Study, hyper, method, normalise
-from pzsl_bench.key_cache import Cached, affinity, beside_texts
 from pzsl_bench.methods.tip_adapter import CACHE_DEVIATIONS, CITATION
 
 

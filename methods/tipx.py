@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pzsl_bench.clip_space import check_space
+from pzsl_bench.blocks.clip_space import check_space
+from pzsl_bench.blocks.image_cache import PIECE, Cached, affinity, beside_texts
 from pzsl_bench.contract import Citation, ClosedForm, State, Study, hyper, method, normalise
-from pzsl_bench.key_cache import PIECE, Cached, affinity, beside_texts
 
 MOST = 2**11
 """Training images, evenly chosen, whose pairs give the ranges of cosines and divergences."""

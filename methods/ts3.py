@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pzsl_bench import chance
+from pzsl_bench.base import randomness
 from pzsl_bench.contract import ClosedForm, State, hyper, method, normalise
 from pzsl_bench.methods.s3 import CITATION, READING, OfNames, spaces_in
 from pzsl_bench.synonyms.scores import score_spaces
@@ -71,7 +71,7 @@ class TS3(OfNames, ClosedForm):
     def _stream(self, images: int) -> Tensor:
         if self.order == "exam":
             return torch.arange(images)
-        return torch.from_numpy(chance.permutation(chance.key("ts3", "stream", images), images))
+        return torch.from_numpy(randomness.permutation(randomness.key("ts3", "stream", images), images))
 
     def _followed(self, means: Tensor, images: Tensor, log_probs: Tensor) -> Tensor:
         """(C, d) means after a group: each image in turn takes the share 1 - beta of its class's mean."""

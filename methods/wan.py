@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pzsl_bench.blocks.tag_heads import COLE, HEAD, BinaryTagger, is_absent, is_present
 from pzsl_bench.contract import hyper, method
-from pzsl_bench.tags.heads import COLE, HEAD, BinaryTagger, is_absent, is_present
 
 
 @method(

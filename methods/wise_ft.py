@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl_bench.clip_space import CANDIDATE_DEVIATIONS
+from pzsl_bench.blocks.clip_space import CANDIDATE_DEVIATIONS
 from pzsl_bench.contract import Batch, Citation, Net, State, Study, Update, hyper, method
 from pzsl_bench.methods.linear_probe import LinearProbe, Probe
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import METHODS, Batch, Gradient, Output, configure
-from pzsl_bench.errors import UserError
-from pzsl_bench.stack import fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 GUIDE = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

@@ -15,10 +15,10 @@ import yaml
 from typer.core import TyperGroup
 
 import pzsl_bench
-from pzsl_bench.cli import app
+from pzsl_bench.cli.main import app
 from pzsl_bench.contract import METHODS
-from pzsl_bench.grid import load_grid
-from pzsl_bench.source import DATASETS
+from pzsl_bench.data.source import DATASETS
+from pzsl_bench.planning.grid import load_grid
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 GUIDES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md"]

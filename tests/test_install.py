@@ -205,7 +205,7 @@ def test_import_datasets_finds_hugging_faces_package(installed: Environment, emp
 @pytest.mark.usefixtures("hugging_face")
 def test_pytest_and_mlflow_work_at_the_checkouts_root(installed: Environment) -> None:
     collected = installed.run(
-        "-m", "pytest", "--collect-only", "-q", "tests/bench/test_errors.py", where=installed.checkout
+        "-m", "pytest", "--collect-only", "-q", "tests/bench/base/test_errors.py", where=installed.checkout
     )
     assert "test_a_misspelt_name_gets_the_nearest_one" in collected
     assert "version" in installed.run("-m", "mlflow", "--version", where=installed.checkout)

@@ -1,1 +1,1 @@
-"""All names of a class: where they come from, the space that they span, and scores against it."""
+"""Other names of classes: where they come from, and the space that they span."""

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.errors import UserError
+from pzsl_bench.base.errors import UserError
 from pzsl_bench.synonyms.report import Rows, Space
 from pzsl_bench.synonyms.space import SLACK, Compactness, distances
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from pzsl_bench.encode import Encoded
-    from pzsl_bench.source import Source
+    from pzsl_bench.data.source import Source
+    from pzsl_bench.encoding.encode import Encoded
 
 SUFFIXES = (".png", ".svg", ".pdf")
 MOST_IMAGES = 200

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.prompts import fill, unit
-from pzsl_bench.synonyms.files import Entry
+from pzsl_bench.data.word_lists import Entry
+from pzsl_bench.encoding.prompts import fill, unit
 from pzsl_bench.synonyms.space import Compactness, compact, distinct, pooled_scale
 from pzsl_bench.synonyms.words import WRITTEN, Clash, Found, bare
 
 if TYPE_CHECKING:
-    from pzsl_bench.clip_model import LoadedEncoder
-    from pzsl_bench.encoder import Encoder
-    from pzsl_bench.source import Source
+    from pzsl_bench.data.source import Source
+    from pzsl_bench.encoding.encoder import Encoder
+    from pzsl_bench.encoding.open_clip_model import LoadedEncoder
 
 Rows = NDArray[np.float64]
 

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from pzsl_bench.contract import normalise
-from pzsl_bench.synonyms.nearest import nearest_squares
+from pzsl_bench.synonyms.hull_distance import nearest_squares
 from pzsl_bench.synonyms.space import Spaces
 
 SCORES = (

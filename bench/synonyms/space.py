@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl_bench.prompts import unit
+from pzsl_bench.encoding.prompts import unit
 
 Reals = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from pzsl_bench.synonyms.files import Entry, plain
+from pzsl_bench.data.word_lists import Entry, plain
 
 OBTAIN = "python -m nltk.downloader wordnet"
 

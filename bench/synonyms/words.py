@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from pzsl_bench.cell import identity_hash
-from pzsl_bench.errors import UserError
-from pzsl_bench.source import find_dataset
-from pzsl_bench.synonyms.files import Entry, bundled, file_names, find_files, plain, read_listing
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.data.source import find_dataset
+from pzsl_bench.data.word_lists import Entry, bundled, file_names, find_files, plain, read_listing
 from pzsl_bench.synonyms.wordnet import wordnet_entries
 
 SOURCES = ("user", "cache", "bundled", "wordnet", "name")

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pzsl_bench.cache import unwritable, write_whole
-from pzsl_bench.errors import UserError, unknown
-from pzsl_bench.synonyms.chat import Chat, NoAnswerError
-from pzsl_bench.synonyms.files import VERSION, Entry, Listing, plain, read_listing
+from pzsl_bench.base.errors import UserError, unknown
+from pzsl_bench.data.word_lists import VERSION, Entry, Listing, plain, read_listing
+from pzsl_bench.encoding.cache import unwritable, write_cached
+from pzsl_bench.synonyms.chat_client import Chat, NoAnswerError
 from pzsl_bench.synonyms.words import bare, distinct
 
 QUESTION = 1
@@ -147,7 +147,7 @@ class Writer:
             "provenance": said if ours in said else "; ".join(filter(None, (said, ours))),
             "classes": classes,
         }
-        write_whole(self.path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        write_cached(self.path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def parse(text: str, name: str, most: int) -> Answer:

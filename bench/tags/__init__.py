@@ -1,1 +1,1 @@
-"""Images with several tags: what becomes of their annotations, how they are judged, and what their methods share."""
+"""The old place of what methods for images with several tags share, kept for one version."""

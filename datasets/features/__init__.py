@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pzsl_bench.arrays import holds
-from pzsl_bench.cell import identity_hash
+from pzsl_bench.base.errors import MissingDataError, UserError, unknown
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.data.arrays import holds
+from pzsl_bench.data.source import Dataset, Source, Table, dataset
 from pzsl_bench.datasets.features.content import KEYS, Content, read_content
-from pzsl_bench.errors import MissingDataError, UserError, unknown
-from pzsl_bench.source import Dataset, Source, Table, dataset
 
 RAW = "raw"
 PLACES = ("", "features", "zsl")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench import chance
-from pzsl_bench.arrays import Arrays, holds, read
-from pzsl_bench.errors import UserError
+from pzsl_bench.base import randomness
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.data.arrays import Arrays, holds, read
 
 KEYS = {
     "features": ("N x d", "a row for each image"),
@@ -139,7 +139,7 @@ def _fifth(labels: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.bool_]
     for k, name in enumerate(names):
         rows = np.flatnonzero(labels == k)
         count = max(int(TESTED * len(rows)), int(len(rows) > 1))
-        mask[rows[chance.permutation(chance.key("features", "split", name), len(rows))[:count]]] = True
+        mask[rows[randomness.permutation(randomness.key("features", "split", name), len(rows))[:count]]] = True
     return mask
 
 
@@ -147,7 +147,7 @@ def _validation(arrays: Arrays, names: Sequence[str], seen: Sequence[int]) -> tu
     """The file's own validation classes, or a quarter of the seen ones, at least two where four are seen."""
     if "validation" not in arrays:
         count = max(round(HELD_OUT * len(seen)), 2 if len(seen) > 3 else 1)
-        order = sorted(seen, key=lambda k: chance.key("features", "validation", names[k]))
+        order = sorted(seen, key=lambda k: randomness.key("features", "validation", names[k]))
         return tuple(sorted(order[: min(count, len(seen) - 1)]))
     listed = arrays.classes("validation", names)
     for k in listed:

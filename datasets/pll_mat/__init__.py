@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench import chance
-from pzsl_bench.cell import identity_hash
+from pzsl_bench.base import randomness
+from pzsl_bench.base.errors import MissingDataError, UserError, unknown
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.data.source import Dataset, Source, Table, dataset
 from pzsl_bench.datasets.pll_mat.catalogue import PAGE, SETS, TERMS, PublicSet, plain
 from pzsl_bench.datasets.pll_mat.matfile import Content, read
-from pzsl_bench.errors import MissingDataError, UserError, unknown
-from pzsl_bench.source import Dataset, Source, Table, dataset
 
 FOLDS = 10
 TESTED = 5
@@ -107,13 +107,13 @@ def fold(name: str, examples: int, seed: int) -> NDArray[np.bool_]:
     """
     repetition, number = divmod(seed, FOLDS)
     size = examples // FOLDS
-    order = chance.permutation(chance.key(name, "folds", repetition), examples)
+    order = randomness.permutation(randomness.key(name, "folds", repetition), examples)
     return _marked(order[number * size : (number + 1) * size], examples)
 
 
 def random_split(name: str, examples: int, seed: int) -> NDArray[np.bool_]:
     """(N,) the test examples of a seed's own random split."""
-    order = chance.permutation(chance.key(name, "split", seed), examples)
+    order = randomness.permutation(randomness.key(name, "split", seed), examples)
     return _marked(order[: examples // TESTED], examples)
 
 

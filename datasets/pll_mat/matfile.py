@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.errors import UserError
-from pzsl_bench.matlab import load
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.data.matlab import load
 
 FIELDS = ("data", "target", "partial_target")
 LAYOUT = "data (N x d), target and partial_target (K x N)"

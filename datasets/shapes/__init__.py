@@ -20,30 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.cell import identity_hash
-from pzsl_bench.chance import key
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.base.randomness import key
+from pzsl_bench.data.source import Dataset, Source, dataset
 from pzsl_bench.datasets.shapes.draw import BENCH, SIDE, draw
 from pzsl_bench.datasets.shapes.lexicon import OPENINGS, Naming, class_name
 from pzsl_bench.datasets.shapes.splits import SPLITS, split
 from pzsl_bench.datasets.shapes.synonyms import phrases
-from pzsl_bench.errors import UserError
-from pzsl_bench.source import Dataset, Source, dataset
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-ENCODER = Path(__file__).parent / "encoder"
-"""Folder of the encoder: configuration, merges and weights, as open_clip's "local-dir:" reads it.
-
-The weights (3.7 MB) are part of the package so that a fresh clone needs no download and no training;
-`python -m pzsl_bench.datasets.shapes.pretrain --out DIR` makes them again in about ten minutes.
-"""
 
 GENERATOR = 1
 """Raised whenever a pixel or a label changes."""

@@ -15,7 +15,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.chance import key, uniform_at
+from pzsl_bench.base.randomness import key, uniform_at
 from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS, KINDS, OPENINGS, SIZES, THINGS
 
 Ints = NDArray[np.int64]

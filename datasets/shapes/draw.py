@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.chance import bits, key, uniform_at
+from pzsl_bench.base.randomness import bits, key, uniform_at
 from pzsl_bench.datasets.shapes.lexicon import SHAPES, SIZES, TEXTURES
 from pzsl_bench.datasets.shapes.outlines import OUTLINES, Plane
 

@@ -21,10 +21,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pzsl_bench import torchvision_shim
 from pzsl_bench.datasets.shapes.draw import SIDE
 from pzsl_bench.datasets.shapes.stream import BATCH, items
 from pzsl_bench.datasets.shapes.tokenizer import MERGES_FILE, merges_file, vocabulary_size
+from pzsl_bench.encoding import torchvision_shim
 
 STEPS = 1800
 WARM_UP = 100

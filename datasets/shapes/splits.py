@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 
-from pzsl_bench.chance import key, permutation
+from pzsl_bench.base.randomness import key, permutation
 from pzsl_bench.datasets.shapes.lexicon import (
     COLOURS,
     KINDS,

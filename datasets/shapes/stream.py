@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.chance import key, uniform_at
+from pzsl_bench.base.randomness import key, uniform_at
 from pzsl_bench.datasets.shapes.captions import forbidden, phrases
 from pzsl_bench.datasets.shapes.draw import PRE, draw
 from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS

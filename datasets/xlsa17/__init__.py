@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.cell import identity_hash
+from pzsl_bench.base.errors import MissingDataError, UserError, unknown
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.data.source import Dataset, Source, Table, dataset
 from pzsl_bench.datasets.xlsa17.catalogue import ARCHIVE, PAGE, SETS, TERMS, ProposedSet
 from pzsl_bench.datasets.xlsa17.files import (
     FEATURES,
@@ -25,8 +27,6 @@ from pzsl_bench.datasets.xlsa17.files import (
     read_pictures,
     read_split,
 )
-from pzsl_bench.errors import MissingDataError, UserError, unknown
-from pzsl_bench.source import Dataset, Source, Table, dataset
 
 RAW = "raw"
 PLACES = ("xlsa17", "xlsa17/data", "zsl/xlsa17")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl_bench.errors import UserError, unknown
-from pzsl_bench.matlab import load
+from pzsl_bench.base.errors import UserError, unknown
+from pzsl_bench.data.matlab import load
 
 FEATURES, SPLITS, HELD_OUT = "res101.mat", "att_splits.mat", "valclasses1.txt"
 FEATURE_FIELDS = "features (d x N) and labels (N x 1, classes from 1)"

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pzsl_bench.contract import Study, normalise
-from pzsl_bench.heads import SPEED, Dense
-from pzsl_bench.mining import SemanticMining
-
-if TYPE_CHECKING:
-    from pzsl_bench.methods.clip_pzsl import ClipPzsl
+from pzsl_bench.contract.heads import SPEED, Dense
+from pzsl_bench.methods.clip_pzsl.mining import SemanticMining
+from pzsl_bench.methods.clip_pzsl.settings import Settings
 
 
 class Model(nn.Module):
     """Image adapter, mining block, temperature and (if learnt) label embeddings."""
 
-    def __init__(self, settings: ClipPzsl, study: Study):
+    def __init__(self, settings: Settings, study: Study):
         super().__init__()
         width = study.features.shape[-1]
         self.repeats = settings.adapter_repeats

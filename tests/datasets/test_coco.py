@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pzsl_bench.base.errors import MissingDataError, UserError
+from pzsl_bench.data.source import find_dataset
 from pzsl_bench.datasets.coco import LEFT_OUT, UNSEEN
-from pzsl_bench.errors import MissingDataError, UserError
-from pzsl_bench.source import find_dataset
 
 # fmt: off
 SEEN = [

@@ -14,15 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from pzsl_bench.ambiguity import AMBIGUITIES
-from pzsl_bench.cli import app
+from pzsl_bench.base.errors import MissingDataError, UserError
+from pzsl_bench.cli.main import app
+from pzsl_bench.data.ambiguity import AMBIGUITIES
+from pzsl_bench.data.source import Source, find_dataset
 from pzsl_bench.datasets.features import Features, files
 from pzsl_bench.datasets.features.content import KEYS
-from pzsl_bench.doctor import checks
-from pzsl_bench.encode import encode, find_encoder
-from pzsl_bench.errors import MissingDataError, UserError
-from pzsl_bench.source import Source, find_dataset
-from pzsl_bench.worker import load_problem
+from pzsl_bench.encoding.encode import encode
+from pzsl_bench.encoding.encoder import find_encoder
+from pzsl_bench.planning.offers import offers
+from pzsl_bench.reports.doctor import checks
+from pzsl_bench.running.opened import load_problem
 
 Keys = dict[str, Any]
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen")
@@ -162,8 +164,8 @@ def test_missing_attributes_become_zero_where_no_other_is_negative(tmp_path: Pat
 
 def test_attributes_are_not_taken_for_texts_of_the_encoder_even_if_as_wide(tmp_path: Path) -> None:
     square = np.eye(8, 6) + 0.1
-    assert "alignment" not in opened(tmp_path, attributes=square).offers("none")
-    assert "alignment" in opened(tmp_path, attributes=None, texts=square).offers("none")
+    assert "alignment" not in offers(opened(tmp_path, attributes=square), "none")
+    assert "alignment" in offers(opened(tmp_path, attributes=None, texts=square), "none")
     assert AMBIGUITIES.get("instance").needs == {"alignment"}
 
 

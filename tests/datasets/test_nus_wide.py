@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pzsl_bench.base.errors import MissingDataError, UserError
+from pzsl_bench.data.source import find_dataset
 from pzsl_bench.datasets import nus_wide
-from pzsl_bench.errors import MissingDataError, UserError
-from pzsl_bench.source import find_dataset
 
 TAGS = ("nature", "sky", "blue", "water", "explore")
 CONCEPTS = ("airport", "sky", "water")

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pzsl_bench.base.errors import MissingDataError, UserError
+from pzsl_bench.data.source import find_dataset
 from pzsl_bench.datasets import open_images
-from pzsl_bench.errors import MissingDataError, UserError
-from pzsl_bench.source import find_dataset
 
 HEAD = "ImageID,Source,LabelName,Confidence\n"
 TRAIN = HEAD + "a1,verification,/m/01,1\na1,verification,/m/02,0\na2,crowdsource-verification,/m/02,1\nzz,x,/m/01,1\n"

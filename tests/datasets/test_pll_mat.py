@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csc_matrix
 
+from pzsl_bench.base.errors import MissingDataError, UserError
+from pzsl_bench.data.source import Source, find_dataset
 from pzsl_bench.datasets.pll_mat import fold, random_split
 from pzsl_bench.datasets.pll_mat.catalogue import SETS, plain
 from pzsl_bench.datasets.pll_mat.matfile import read
-from pzsl_bench.errors import MissingDataError, UserError
-from pzsl_bench.source import Source, find_dataset
 
 Fields = dict[str, Any]
 
@@ -265,7 +265,7 @@ def test_opening_needs_no_torch(tmp_path: Path) -> None:
     write(tmp_path, "lost.mat")
     code = (
         "import sys, warnings; from pathlib import Path; warnings.simplefilter('ignore')\n"
-        "from pzsl_bench.source import find_dataset\n"
+        "from pzsl_bench.data.source import find_dataset\n"
         f"find_dataset('pll_mat:lost', Path({str(tmp_path)!r})).open(); print('torch' in sys.modules)"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"

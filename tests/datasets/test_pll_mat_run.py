@@ -11,13 +11,13 @@ import pytest
 import scipy.io
 from typer.testing import CliRunner, Result
 
-from pzsl_bench.ambiguity import mask_hash
-from pzsl_bench.cli import app
+from pzsl_bench.cli.main import app
 from pzsl_bench.contract import METHODS
+from pzsl_bench.data.ambiguity import mask_hash
 from pzsl_bench.datasets.pll_mat import fold
 from pzsl_bench.datasets.pll_mat.catalogue import SETS
-from pzsl_bench.encode import cache_root
-from pzsl_bench.worker import load_problem
+from pzsl_bench.encoding.cache import cache_root
+from pzsl_bench.running.opened import load_problem
 
 EXAMPLES, CLASSES = 64, 4
 FAST = "{epochs: 8, batch: 16, head: linear, lr: 0.05}"

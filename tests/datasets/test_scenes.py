@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzsl_bench.chance import key, uniform
+from pzsl_bench.base.randomness import key, uniform
+from pzsl_bench.data.source import Source, find_dataset
 from pzsl_bench.datasets.scenes import TAGS, UNSEEN, phrases, scenes, tags_of
 from pzsl_bench.datasets.shapes import ShapeImages
 from pzsl_bench.datasets.shapes.lexicon import COLOURS, SHAPES, TEXTURES, parts, vocabulary
-from pzsl_bench.encode import encode, find_encoder
-from pzsl_bench.source import Source, find_dataset
+from pzsl_bench.encoding.encode import encode
+from pzsl_bench.encoding.encoder import find_encoder
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pzsl_bench.chance import key, uniform
-from pzsl_bench.datasets.shapes import ENCODER, PER_CLASS, ShapeImages, splits
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.base.randomness import key, uniform
+from pzsl_bench.data.source import Source, find_dataset
+from pzsl_bench.datasets.shapes import PER_CLASS, ShapeImages, splits
 from pzsl_bench.datasets.shapes.draw import BENCH, PRE, draw
 from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS, OPENINGS, class_name
 from pzsl_bench.datasets.shapes.splits import describe
-from pzsl_bench.encode import find_encoder
-from pzsl_bench.errors import UserError
-from pzsl_bench.prompts import class_texts
-from pzsl_bench.source import Source, find_dataset
+from pzsl_bench.encoding.encoder import EMBEDDED, find_encoder
+from pzsl_bench.encoding.prompts import class_texts
 
 SPECS = ["shapes", "shapes:split1", "shapes:split2"]
 
@@ -160,7 +160,7 @@ def test_images_are_the_published_ones_but_for_rounding():
 
 def test_the_encoder_folder_holds_what_open_clip_reads():
     names = {"open_clip_config.json", "open_clip_model.safetensors", "bpe.txt.gz"}
-    assert names <= {file.name for file in ENCODER.iterdir()}
+    assert names <= {file.name for file in EMBEDDED.iterdir()}
 
 
 def test_similarities_of_names_rank_alike_on_any_machine():

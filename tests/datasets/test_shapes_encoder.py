@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pzsl_bench import torchvision_shim
-from pzsl_bench.datasets.shapes import ENCODER
+from pzsl_bench.data.source import find_dataset
 from pzsl_bench.datasets.shapes.lexicon import vocabulary
-from pzsl_bench.source import find_dataset
+from pzsl_bench.encoding import torchvision_shim
+from pzsl_bench.encoding.encoder import EMBEDDED
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +15,8 @@ def loaded():
     torchvision_shim.declare_missing_operators()
     import open_clip
 
-    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{ENCODER}")
-    tokenize = open_clip.get_tokenizer(f"local-dir:{ENCODER}", bpe_path=str(ENCODER / "bpe.txt.gz"))
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{EMBEDDED}")
+    tokenize = open_clip.get_tokenizer(f"local-dir:{EMBEDDED}", bpe_path=str(EMBEDDED / "bpe.txt.gz"))
     return model.eval(), preprocess, tokenize
 
 

@@ -9,11 +9,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pzsl_bench.datasets.shapes import ENCODER, captions, stream
+from pzsl_bench.datasets.shapes import captions, stream
 from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS, KINDS, class_name, number, vocabulary
 from pzsl_bench.datasets.shapes.pretrain import STEPS, config, learning_rate, pretrain
 from pzsl_bench.datasets.shapes.splits import describe, held_out
 from pzsl_bench.datasets.shapes.tokenizer import build_merges, merges_file, vocabulary_size
+from pzsl_bench.encoding.encoder import EMBEDDED
 
 # Written here from the word lists alone, so that the test shares no code with the filter it checks.
 MEANINGS = [
@@ -106,7 +107,7 @@ def test_a_word_of_two_concepts_is_refused_for_either():
 
 
 def test_the_shipped_merges_are_what_the_builder_builds():
-    assert gzip.decompress((ENCODER / "bpe.txt.gz").read_bytes()) == gzip.decompress(merges_file())
+    assert gzip.decompress((EMBEDDED / "bpe.txt.gz").read_bytes()) == gzip.decompress(merges_file())
 
 
 def test_merges_make_every_word_one_piece():
@@ -115,7 +116,7 @@ def test_merges_make_every_word_one_piece():
 
 
 def test_the_shipped_configuration_is_the_one_of_the_script():
-    assert json.loads((ENCODER / "open_clip_config.json").read_text()) == config()
+    assert json.loads((EMBEDDED / "open_clip_config.json").read_text()) == config()
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_fiftieth():
@@ -134,6 +135,6 @@ def test_one_step_of_the_script_writes_an_encoder_and_threads_stay_as_they_were(
     assert 0 < loss < 20
     assert torch.get_num_threads() == threads
     written = load_file(tmp_path / "open_clip_model.safetensors")
-    shipped = load_file(ENCODER / "open_clip_model.safetensors")
+    shipped = load_file(EMBEDDED / "open_clip_model.safetensors")
     assert {k: (v.shape, v.dtype) for k, v in written.items()} == {k: (v.shape, v.dtype) for k, v in shipped.items()}
     assert (tmp_path / "bpe.txt.gz").read_bytes() == merges_file()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pzsl_bench.data.source import find_dataset
 from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS, KINDS, class_name, parts
 from pzsl_bench.datasets.shapes.synonyms import MOST, concept_words, phrases
-from pzsl_bench.source import find_dataset
 from pzsl_bench.synonyms.words import look_up
 
 

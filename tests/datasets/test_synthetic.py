@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pzsl_bench.augment import VIEWS
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.data.source import Source, find_dataset
 from pzsl_bench.datasets.synthetic import PRESETS, read_world
-from pzsl_bench.errors import UserError
-from pzsl_bench.source import Source, find_dataset
+from pzsl_bench.encoding.crops import VIEWS
 
 Array = NDArray[np.float64]
 
@@ -108,7 +108,7 @@ def test_a_map_learned_on_seen_classes_helps_on_unseen_ones() -> None:
 
 def test_the_same_words_give_the_same_numbers_in_another_process() -> None:
     code = (
-        "import hashlib; from pzsl_bench.source import find_dataset; s = find_dataset('synthetic').open();"
+        "import hashlib; from pzsl_bench.data.source import find_dataset; s = find_dataset('synthetic').open();"
         "print(hashlib.sha256(s.features.round(5).tobytes() + s.texts.round(5).tobytes()).hexdigest(), s.checksum)"
     )
     runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}

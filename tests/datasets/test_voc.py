@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pzsl_bench.base.errors import MissingDataError, UserError
+from pzsl_bench.data.source import find_dataset
 from pzsl_bench.datasets.voc import NAMES
-from pzsl_bench.errors import MissingDataError, UserError
-from pzsl_bench.source import find_dataset
 
 TRAINVAL, TEST = ("000005", "000007", "000009"), ("000001", "000002")
 

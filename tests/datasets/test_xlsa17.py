@@ -11,14 +11,14 @@ import pytest
 import scipy.io
 from typer.testing import CliRunner
 
-from pzsl_bench.cli import app
+from pzsl_bench.base.errors import MissingDataError, UserError
+from pzsl_bench.cli.main import app
+from pzsl_bench.data.source import Source, find_dataset
 from pzsl_bench.datasets.xlsa17 import spoken
 from pzsl_bench.datasets.xlsa17.catalogue import SETS
 from pzsl_bench.datasets.xlsa17.files import HELD_OUT, PARTS, read_names, read_split
-from pzsl_bench.errors import MissingDataError, UserError
-from pzsl_bench.landmark import LANDMARKS, load_landmark
-from pzsl_bench.source import Source, find_dataset
-from pzsl_bench.worker import load_problem
+from pzsl_bench.reports.landmark import LANDMARKS, load_landmark
+from pzsl_bench.running.opened import load_problem
 
 Fields = dict[str, Any]
 NAMES = ("001.Grey_gull", "002.Red_kite", "grizzly+bear", "abbey", "mole", "newt")

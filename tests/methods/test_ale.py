@@ -9,8 +9,8 @@ from per_sample import CERTAIN, PerSample, the_map
 from replay import agree, double, fixture
 from retrain import Retrain
 
+from pzsl_bench.blocks.ranking import rank_weights
 from pzsl_bench.contract import State
-from pzsl_bench.ranking import rank_weights
 
 FILE = PerSample("ale", fixture("ale"))
 OTHERS = 3

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from pzsl_bench.contract import METHODS, ClosedForm, configure
-from pzsl_bench.judge import answer, class_accuracy, seen_answers
-from pzsl_bench.problem import Studies
-from pzsl_bench.stack import fit
-from pzsl_bench.tags.judge import judge_tags
-from pzsl_bench.toy import toy_problem, toy_studies, toy_tags
+from pzsl_bench.judging.judge import answer, class_accuracy, seen_answers
+from pzsl_bench.judging.tag_judge import judge_tags
+from pzsl_bench.problem.studies import Studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies, toy_tags
+from pzsl_bench.training.fit import fit
 
 ALL = METHODS.names()
 NAMES = [name for name in ALL if "classes" in METHODS.get(name).tasks]
@@ -59,7 +59,7 @@ def test_hard_marks_give_finite_scores(name: str) -> None:
     marks = easy.marks.clone()
     marks[0, :5], marks[0, 5:10], marks[0, 10:15] = 0, 1, -1
     marks[0, 15:, 3] = -1
-    fitted = fit([configure(name, {})], easy.told(marks))
+    fitted = fit([configure(name, {})], easy.with_candidates(marks))
     assert fitted.alive.all()
     assert fitted.score(TAGS.test, TAGS.texts).isfinite().all()
 
@@ -70,7 +70,7 @@ def test_two_tags_and_three_images_all_marked_alike_are_enough(name: str, mark: 
     small = toy_tags(seen=2, unseen=1, width=4, images=3)
     studies = toy_studies(small, [("rps", 0.0, 0)])
     assert studies.marks is not None
-    alike = studies.told(torch.full_like(studies.marks, mark))
+    alike = studies.with_candidates(torch.full_like(studies.marks, mark))
     assert fit([configure(name, {})], alike).score(small.test, small.texts).isfinite().all()
 
 

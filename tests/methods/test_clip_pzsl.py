@@ -5,24 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+import perf
 import pytest
 import torch
+from perf import make_studies
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pzsl_bench import perf
+from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import Batch, Gradient, Net, configure, normalise
-from pzsl_bench.errors import UserError
-from pzsl_bench.lift import Lifted
 from pzsl_bench.methods.clip_pzsl import ClipPzsl
 from pzsl_bench.methods.clip_pzsl.model import Model
 from pzsl_bench.methods.clip_pzsl.presets import ABLATIONS, PRESETS
-from pzsl_bench.perf import make_studies
-from pzsl_bench.problem import Studies
-from pzsl_bench.relevance import among, barrier
-from pzsl_bench.routes import ROUTES, TRANSDUCTIVE
-from pzsl_bench.stack import begin, fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.methods.clip_pzsl.relevance import among, barrier
+from pzsl_bench.methods.clip_pzsl.step import candidate_weights, mine
+from pzsl_bench.methods.clip_pzsl.step import stored as stored_after
+from pzsl_bench.methods.clip_pzsl.unseen import ROUTES, TRANSDUCTIVE
+from pzsl_bench.problem.studies import Studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import begin, fit
+from pzsl_bench.training.vmapped import Lifted
 
 PROBLEM = toy_problem(noise=1.5)
 
@@ -89,7 +91,7 @@ def test_weights_and_confidences_live_on_the_candidates(relevance: str, confiden
     cosines = batch.features[0] @ batch.texts.T
     one = replace(batch, weights=batch.weights[0], candidates=batch.candidates[0])
     assert isinstance(lifted.module, Model)
-    weights = method._weights(lifted.module, cosines, one, barrier(one.candidates, cosines.dtype))
+    weights = candidate_weights(method, lifted.module, cosines, one, barrier(one.candidates, cosines.dtype))
     torch.testing.assert_close(weights.sum(-1), torch.ones(len(weights)))
     assert (weights[~one.candidates] == 0).all()
     refreshed = lifted.step(params, batch)[1].weights
@@ -142,12 +144,12 @@ def test_a_moving_average_nears_a_constant_target_geometrically_and_an_accumulat
     average, pile = make(labels="ema", labels_rate=0.1), make(labels="accumulate", labels_rate=0.1)
     stored = start
     for _ in range(5):
-        stored = average._stored(stored, target)["centres"]
+        stored = stored_after(average, stored, target)["centres"]
     torch.testing.assert_close(stored, target * (1 - 0.9**5))
     stored = start
     for _ in range(5):
         # The accumulator's base is what is stored, so a constant piece of evidence is added every time.
-        stored = pile._stored(stored, stored + target)["centres"]
+        stored = stored_after(pile, stored, stored + target)["centres"]
     torch.testing.assert_close(stored, target * 0.5)
 
 
@@ -203,10 +205,10 @@ def test_relevance_fades_with_the_training_and_confidences_are_what_remains() ->
     one = replace(batch, weights=batch.weights[0], candidates=batch.candidates[0])
     cosines, walls = one.features[0] @ one.texts.T, barrier(one.candidates, torch.float32)
     torch.testing.assert_close(
-        fading._weights(model, cosines, one, walls), lasting._weights(model, cosines, one, walls)
+        candidate_weights(fading, model, cosines, one, walls), candidate_weights(lasting, model, cosines, one, walls)
     )
     late = replace(one, progress=torch.tensor(1.0))
-    torch.testing.assert_close(fading._weights(model, cosines, late, walls), one.weights)
+    torch.testing.assert_close(candidate_weights(fading, model, cosines, late, walls), one.weights)
 
 
 def test_sharpness_is_relative_to_the_scale_of_the_encoder() -> None:
@@ -237,7 +239,7 @@ def test_left_out_of_its_class_an_image_alone_in_it_is_scored_against_what_is_st
     one = replace(one, memory={"centres": normalise(torch.randn(8, 16))})
 
     def cosines(model: Any, x: torch.Tensor) -> torch.Tensor:
-        return method._mine(model, x, one.memory["centres"], one).cosines
+        return mine(method, model, x, one.memory["centres"], one).cosines
 
     got = net(one.features, within=cosines)
     read = net(one.features, within=lambda model, x: x @ model.block.read(one.memory["centres"]).T)
@@ -312,7 +314,7 @@ def test_hidden_classes_are_scored_by_their_text_and_keep_what_is_stored() -> No
         memory={"centres": stored[0]},
         dice={"hide": batch.dice["hide"][0]},
     )
-    mined = net(one.features, within=lambda model, x: method._mine(model, x, stored[0], one))
+    mined = net(one.features, within=lambda model, x: mine(method, model, x, stored[0], one))
     torch.testing.assert_close(mined.embeddings[hidden], batch.texts[hidden])
     assert (mined.soft[:, hidden] == 0).all()
 

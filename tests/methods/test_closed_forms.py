@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pzsl_bench.contract import FEEDS, configure
-from pzsl_bench.problem import Studies
-from pzsl_bench.stack import fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.studies import Studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 FORMS: list[tuple[str, dict[str, object]]] = [
     ("eszsl", {}),

@@ -10,16 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl_bench.ambiguity import draw_candidates
-from pzsl_bench.clip_tower import ClipTower
+from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import Gradient, configure
-from pzsl_bench.encoder import find_encoder
-from pzsl_bench.errors import UserError
-from pzsl_bench.feeds import feed
-from pzsl_bench.problem import Problem, Studies
-from pzsl_bench.prompts import class_texts
-from pzsl_bench.stack import begin, fit, replica_bytes
-from pzsl_bench.toy import toy_problem
+from pzsl_bench.data.ambiguity import draw_candidates
+from pzsl_bench.encoding.encoder import find_encoder
+from pzsl_bench.encoding.open_clip_tower import ClipTower
+from pzsl_bench.encoding.prompts import class_texts
+from pzsl_bench.problem.problem import Problem
+from pzsl_bench.problem.studies import Studies
+from pzsl_bench.problem.toy import toy_problem
+from pzsl_bench.running.opened import with_tower
+from pzsl_bench.training.fit import begin, fit
+from pzsl_bench.training.memory import replica_bytes
+from pzsl_bench.training.soft_labels import feed
 
 LOADED = find_encoder("embedded").load()
 TOWER = ClipTower(LOADED, "embedded")
@@ -54,7 +57,7 @@ def prompted() -> Problem:
         return torch.nn.functional.normalize(looks[truth] + 0.5 * noise, dim=-1)
 
     plain = replace(toy, texts=texts, class_names=NAMES, tower=None, views=None)
-    return TOWER.told(replace(plain, train=images(toy.train_truth), test=images(toy.test_truth)))
+    return with_tower(replace(plain, train=images(toy.train_truth), test=images(toy.test_truth)), TOWER)
 
 
 PROBLEM = prompted()
@@ -96,7 +99,7 @@ def test_learned_tokens_name_seen_and_unseen_images_better_than_the_phrase(rate:
 def test_no_unseen_name_enters_a_study() -> None:
     study = studies_of(0.5).of(0)
     assert len(study.texts) == len(study.class_names) == SEEN
-    other = TOWER.told(replace(PROBLEM, texts=PROBLEM.texts[:, :64], class_names=(*NAMES[:SEEN], *"abcd")))
+    other = with_tower(replace(PROBLEM, texts=PROBLEM.texts[:, :64], class_names=(*NAMES[:SEEN], *"abcd")), TOWER)
     assert torch.equal(study.texts, other.texts[:SEEN])
     assert not torch.equal(PROBLEM.texts, other.texts)
     tensors = [value for value in vars(study.tower).values() if isinstance(value, Tensor)]

@@ -9,8 +9,8 @@ from retrain import Retrain, study_of
 
 from pzsl_bench.contract import State, configure, normalise
 from pzsl_bench.methods.dem import Prototypes
-from pzsl_bench.stack import fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 RANDOM = torch.Generator().manual_seed(0)
 IMAGES, TEXTS = (torch.randn(*shape, generator=RANDOM, dtype=torch.float64) for shape in ((4, 6), (3, 5)))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from replay import DOUBLE, ProjectedLookUp, Replay, agree, double, fixture
 from torch import Tensor
 
+from pzsl_bench.blocks.contrast import AVERAGE
 from pzsl_bench.contract import normalise
-from pzsl_bench.contrast import AVERAGE
 from pzsl_bench.methods.dirk import rectified
 
 NUMBERS = fixture("dirk_rectified_target")

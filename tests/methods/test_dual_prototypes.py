@@ -6,7 +6,7 @@ import torch
 from tag_studies import TAGS, drawn_tags, images_of, tag_studies, tag_texts
 
 from pzsl_bench.contract import Gradient, Net, configure
-from pzsl_bench.stack import begin
+from pzsl_bench.training.fit import begin
 
 TEXTS = tag_texts()
 TRUTH = drawn_tags(40, len(TEXTS))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pzsl_bench.contract import ClosedForm, Study, configure
-from pzsl_bench.judge import class_accuracy
+from pzsl_bench.judging.judge import class_accuracy
 
 FIXTURE = json.loads((Path(__file__).parents[1] / "parity" / "eszsl.json").read_text())
 

@@ -12,8 +12,8 @@ from torch.autograd.functional import jacobian
 
 from pzsl_bench.contract import Net, State, configure
 from pzsl_bench.methods.f_clswgan import FCLSWGAN, TwoLayers
-from pzsl_bench.stack import fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 FILE = fixture("f_clswgan_step")
 GIVEN, EXPECTED = FILE["inputs"], FILE["expected"]

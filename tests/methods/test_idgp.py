@@ -10,8 +10,8 @@ from replay import Replay, agree, double, fixture
 from torch import Tensor, nn
 
 from pzsl_bench.contract import configure
-from pzsl_bench.stack import begin
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import begin
 
 NUMBERS = fixture("idgp_terms")
 GIVEN, EXPECTED, TOLERANCE = NUMBERS["inputs"], NUMBERS["expected"], NUMBERS["tolerance"]

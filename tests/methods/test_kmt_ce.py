@@ -6,8 +6,8 @@ import pytest
 import torch
 from replay import Replay, agree, double, fixture
 
+from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import Batch, Output
-from pzsl_bench.errors import UserError
 from pzsl_bench.methods.kmt_ce import class_means, relevance
 
 

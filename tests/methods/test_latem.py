@@ -10,7 +10,7 @@ from per_sample import CERTAIN, PerSample
 from replay import agree, double, fixture
 from torch.nn import functional as F
 
-from pzsl_bench.judge import class_accuracy
+from pzsl_bench.judging.judge import class_accuracy
 
 FILE = PerSample("latem", fixture("latem"))
 LABELS = torch.tensor(FILE.given["y_1based"]) - 1

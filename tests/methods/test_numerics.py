@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from replay import Replay
 from tag_studies import Marked, images_of, tag_studies, tag_texts
 
+from pzsl_bench.blocks.tag_heads import Tagger
 from pzsl_bench.contract import METHODS, Gradient, State, configure
-from pzsl_bench.stack import fit
-from pzsl_bench.tags.heads import Tagger
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 GRADIENT = [n for n, cls in METHODS.all().items() if issubclass(cls, Gradient) and not cls.info.reveals_truth]
 TRAINED = [n for n in GRADIENT if "classes" in METHODS.get(n).tasks]

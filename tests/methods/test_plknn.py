@@ -6,8 +6,8 @@ import torch
 from replay import agree, double, fixture
 
 from pzsl_bench.contract import ClosedForm, State, Study, configure
-from pzsl_bench.stack import fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 NUMBERS = fixture("pl_knn")
 GIVEN, EXPECTED, TOLERANCE = NUMBERS["inputs"], NUMBERS["expected"], NUMBERS["tolerance"]

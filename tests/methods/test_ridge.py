@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
+from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import ClosedForm, State, Study, configure
-from pzsl_bench.errors import UserError
-from pzsl_bench.judge import answer, class_accuracy
-from pzsl_bench.problem import Problem
-from pzsl_bench.stack import fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.judging.judge import answer, class_accuracy
+from pzsl_bench.problem.problem import Problem
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 REG = 0.7
 BOTH = pytest.mark.parametrize("direction", ["features", "semantics"])

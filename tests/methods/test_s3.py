@@ -10,15 +10,16 @@ import torch
 from golden_space import CLASS, IMAGE
 from torch import Tensor
 
+from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import configure
-from pzsl_bench.errors import UserError
-from pzsl_bench.judge import judge
-from pzsl_bench.problem import Problem, Studies
-from pzsl_bench.stack import fit
+from pzsl_bench.judging.judge import judge
+from pzsl_bench.problem.problem import Problem
+from pzsl_bench.problem.studies import Studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.running.opened import renamed
 from pzsl_bench.synonyms.scores import NEIGHBOURS, SCORES
 from pzsl_bench.synonyms.space import RULES
-from pzsl_bench.toy import toy_problem, toy_studies
-from pzsl_bench.worker import renamed
+from pzsl_bench.training.fit import fit
 
 POINTS = [("flip", 0.3, 0), ("flip", 0.6, 1)]
 PLAIN = toy_problem(noise=1.5)

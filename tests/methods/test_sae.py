@@ -8,7 +8,7 @@ from replay import agree, double, fixture
 from torch.nn import functional as F
 
 from pzsl_bench.contract import ClosedForm, Study, configure
-from pzsl_bench.judge import class_accuracy
+from pzsl_bench.judging.judge import class_accuracy
 
 FIXTURE = fixture("sae")
 GIVEN = FIXTURE["inputs"]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from pzsl_bench.contract import METHODS, configure, normalise
 from pzsl_bench.methods.sdl import SDL, EmbeddingMatrix
-from pzsl_bench.stack import fit
+from pzsl_bench.training.fit import fit
 
 NUMBERS = fixture("sdl")
 EXPECTED, TOLERANCE = NUMBERS["expected"], NUMBERS["tolerance"]

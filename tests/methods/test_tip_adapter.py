@@ -11,11 +11,11 @@ from retrain import Retrain, study_of
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from pzsl_bench import key_cache
+from pzsl_bench.blocks import image_cache
 from pzsl_bench.contract import ClosedForm, State, configure
 from pzsl_bench.methods import tip_adapter
-from pzsl_bench.stack import fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 FIXTURE = fixture("tip_adapter")
 GIVEN, EXPECTED = FIXTURE["inputs"], FIXTURE["expected"]
@@ -39,7 +39,7 @@ def logits(values: str, images: Tensor, **settings: Any) -> Tensor:
 @pytest.fixture(autouse=True)
 def six_digits_are_a_unit_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recorded rows are to be used as given, though rounding moved their lengths by up to 1e-6."""
-    for module in (key_cache, tip_adapter):
+    for module in (image_cache, tip_adapter):
         monkeypatch.setattr(module, "normalise", lambda rows: rows)
 
 
@@ -89,7 +89,7 @@ def test_untrained_keys_are_tip_adapter() -> None:
 def test_votes_do_not_depend_on_how_many_meet_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     images = double(GIVEN["X_test"])
     whole = logits("soft", images)
-    monkeypatch.setattr(key_cache, "PIECE", 3)
+    monkeypatch.setattr(image_cache, "PIECE", 3)
     torch.testing.assert_close(logits("soft", images), whole)
 
 

@@ -9,7 +9,7 @@ from retrain import study_of
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from pzsl_bench import key_cache
+from pzsl_bench.blocks import image_cache
 from pzsl_bench.contract import ClosedForm, State, configure
 from pzsl_bench.methods import tipx
 
@@ -30,7 +30,7 @@ RECORDED = {
 @pytest.fixture(autouse=True)
 def rows_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recorded rows are to be used as given, though rounding moved their lengths."""
-    for module in (key_cache, tipx):
+    for module in (image_cache, tipx):
         monkeypatch.setattr(module, "normalise", lambda rows: rows)
 
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from pzsl_bench.contract import ClosedForm, configure
 from pzsl_bench.methods.ts3 import TS3
-from pzsl_bench.stack import fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 PROBLEM = toy_problem(noise=1.5)
 assert PROBLEM.synonyms is not None

@@ -14,9 +14,9 @@ from torch.nn.functional import log_softmax, normalize
 from pzsl_bench.contract import Gradient, Net, Study, configure
 from pzsl_bench.methods.linear_probe import Probe
 from pzsl_bench.methods.wise_ft import fisher, merged
-from pzsl_bench.problem import Studies
-from pzsl_bench.stack import fit
-from pzsl_bench.toy import toy_problem, toy_studies
+from pzsl_bench.problem.studies import Studies
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
 
 FIXTURE = fixture("wise_ft")
 GIVEN, EXPECTED = FIXTURE["inputs"], FIXTURE["expected"]

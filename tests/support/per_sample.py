@@ -11,7 +11,7 @@ from retrain import Retrain, study_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from pzsl_bench.judge import class_accuracy
+from pzsl_bench.judging.judge import class_accuracy
 
 PER_SAMPLE = {
     "optimiser": "sgd",

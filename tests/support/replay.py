@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl_bench.contract import Batch, Gradient, State, Study, Update, configure
-from pzsl_bench.lift import Lifted
+from pzsl_bench.training.vmapped import Lifted
 
 PARITY = Path(__file__).parents[1] / "parity"
 DOUBLE = torch.float64

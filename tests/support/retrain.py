@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pzsl_bench.contract import Batch, Gradient, Net, State, Study, configure
-from pzsl_bench.lift import Lifted
-from pzsl_bench.optim import StackedOptimiser
+from pzsl_bench.training.optimiser import StackedOptimiser
+from pzsl_bench.training.vmapped import Lifted
 
 
 def study_of(features: Tensor, texts: Tensor, targets: Tensor, scale: float = 100.0) -> Study:

@@ -11,8 +11,8 @@ from replay import LookUp, double
 from torch import Tensor, nn
 
 from pzsl_bench.contract import Batch, Gradient, State, Study, Update, configure, normalise
-from pzsl_bench.lift import Lifted
-from pzsl_bench.problem import Studies
+from pzsl_bench.problem.studies import Studies
+from pzsl_bench.training.vmapped import Lifted
 
 TAGS, UNSEEN, WIDTH = 6, 2, 12
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzsl_bench.encode import Encoded
-from pzsl_bench.errors import UserError
-from pzsl_bench.source import Source
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.data.source import Source
+from pzsl_bench.encoding.encode import Encoded
 from pzsl_bench.synonyms.plot import (
     ASIDE,
     FONT,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pzsl_bench.encoder import find_encoder
-from pzsl_bench.source import Source
-from pzsl_bench.synonyms.files import Entry
+from pzsl_bench.data.source import Source
+from pzsl_bench.data.word_lists import Entry
+from pzsl_bench.encoding.encoder import find_encoder
 from pzsl_bench.synonyms.report import as_table, errors, notes, own_texts, prompts_of, report, spaces_of, too_long
 from pzsl_bench.synonyms.space import Compactness
 from pzsl_bench.synonyms.words import Found, Synonyms, without_clashes

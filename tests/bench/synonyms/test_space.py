@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pzsl_bench.prompts import unit
+from pzsl_bench.encoding.prompts import unit
 from pzsl_bench.synonyms.space import (
     METRICS,
     RULES,

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzsl_bench.errors import UserError
-from pzsl_bench.source import DATASETS, Dataset, Source, dataset
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.data.source import DATASETS, Dataset, Source, dataset
+from pzsl_bench.data.word_lists import Entry
 from pzsl_bench.synonyms import words as module
-from pzsl_bench.synonyms.files import Entry
 from pzsl_bench.synonyms.words import Synonyms, bare, distinct, find_synonyms, look_up, without_clashes
 
 NAMES = ["red_panda", "Grey Wolf", "crane"]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from chat_server import Reply, fails, says, serving
 
-from pzsl_bench.synonyms.chat import Chat
-from pzsl_bench.synonyms.files import read_listing
+from pzsl_bench.data.word_lists import read_listing
+from pzsl_bench.synonyms.chat_client import Chat
 from pzsl_bench.synonyms.writer import GIVE_UP, FormError, Writer, parse
 
 NAMES = ("red_panda", "grey wolf", "crane")

@@ -1,0 +1,1 @@
+"""Tensor parts that several methods share, written for one run."""

@@ -1,0 +1,158 @@
+"""Methods that learn how well an image and a class description go together, one mini-batch at a time.
+
+F(x, s) = x W s, or the largest of several: any class that is described can be scored, seen or not. Both sides are
+centred on what their training rows share (see `pzsl_bench.blocks.semantics`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.blocks.ranking import drawn, of_class
+from pzsl_bench.blocks.semantics import SHORTEST, CentredBoth
+from pzsl_bench.contract import Batch, Fed, Gradient, Net, Output, State, Study, Update, hyper, normalise
+
+CENTRED = (
+    "Images and class descriptions are centred on their training means, and descriptions scaled to unit length"
+    " (center_images, center_texts): CLIP vectors lie in narrow cones."
+)
+RANKED = (
+    CENTRED,
+    "W starts at the identity where descriptions are as wide as images, else at zeros (start): random numbers in"
+    " directions that no seen class has would stay and blur unseen ones.",
+    "AdamW with a cosine schedule on batches replaces SGD on single images; with `optimiser: sgd`, `momentum: 0`,"
+    " `weight_decay: 0`, `schedule: constant` and `batch: 1` it is that.",
+    "The paper has true labels: the positive is drawn by the soft labels at every visit, and only classes outside of"
+    " the candidate set are pushed down.",
+)
+"""Deviations of every ranking method here."""
+STARTS = ("auto", "identity", "zeros", "random")
+
+
+class Bilinear(nn.Module):
+    """F(x, s) = max_m x W_m s."""
+
+    def __init__(self, start: Tensor):
+        super().__init__()
+        self.weight = nn.Parameter(start)
+        """(m, d, a)"""
+
+    def forward(self, images: Tensor, semantics: Tensor, way: str = "dot") -> Tensor:
+        """(B, d), (C, a) -> (B, C) largest dot products, or cosines, or dot products of standardised projections."""
+        projected = images @ self.weight
+        if way == "cosine":
+            projected, semantics = normalise(projected), normalise(semantics)
+        elif way == "standardised":
+            spread = projected.std(-1, keepdim=True, correction=0)
+            projected = (projected - projected.mean(-1, keepdim=True)) / spread.clamp(min=SHORTEST)
+        scores: Tensor = (projected @ semantics.T).max(0).values
+        return scores
+
+
+@dataclass(frozen=True)
+class Compatibility(CentredBoth, Fed, Gradient):
+    """A gradient method that sees images and class descriptions only after they were scaled and centred."""
+
+    reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
+
+    images: str = hyper(
+        "unit",
+        "length of images: as they come, one, or columns of spread one",
+        choices=("as_given", "unit", "standardised"),
+    )
+    evaluate: str = hyper("dot", "what classes are ranked by at the exam", choices=("dot", "cosine"))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Descriptions of the classes."""
+        return super().needs | {"texts"}
+
+    def memory(self, study: Study, params: State) -> State:
+        """What is taken from images and descriptions before they meet."""
+        images = normalise(study.features) if self.images == "unit" else study.features
+        taken = {"image_mean": self.image_mean(images), "text_mean": self.text_mean(study.texts)}
+        if self.images == "standardised":
+            spread = images.std(0, correction=0)
+            taken["image_spread"] = torch.where(spread > SHORTEST, spread, torch.ones_like(spread))
+        return taken
+
+    def scaled(self, features: Tensor, memory: State) -> Tensor:
+        """(B, d) images as they are fitted and scored."""
+        images = (normalise(features) if self.images == "unit" else features) - memory["image_mean"]
+        return images / memory["image_spread"] if self.images == "standardised" else images
+
+    def meet(self, net: Net, features: Tensor, memory: State, **asked: Any) -> Any:
+        """What the module makes of images and of the net's classes: (B, C) scores, unless asked for more."""
+        centred = replace(net, texts=self.semantics(net.texts, memory["text_mean"]))
+        return centred(self.scaled(features, memory), **asked)
+
+    def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
+        """The loss on the scores; nothing else changes."""
+        return self.loss(Output(self.meet(net, batch.features, batch.memory)), batch), Update()
+
+    def score(self, net: Net, memory: State, features: Tensor) -> Tensor:
+        """(M, C) scores."""
+        scores: Tensor = self.meet(net, features, memory, way=self.evaluate)
+        return scores
+
+
+@dataclass(frozen=True)
+class Ranked(Compatibility):
+    """A bilinear compatibility that is trained to rank a candidate above the classes outside of the set."""
+
+    head: str = hyper("bilinear", "how images meet labels: x W s", choices=("bilinear",))
+    start: str = hyper(
+        "auto",
+        "W before training; auto: identity where descriptions are as wide as images, else zeros",
+        choices=STARTS,
+    )
+    positive: str = hyper(
+        "drawn",
+        "the candidate that is ranked: drawn by the soft labels at every visit, or the best-scored they allow",
+        choices=("drawn", "best"),
+    )
+    margin: float = hyper(1.0, "how far it should lie above others", search=(1e-2, 1e1), above=0)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The identity maps a space to itself."""
+        return super().needs | ({"alignment"} if self.start == "identity" else set())
+
+    def module(self, study: Study) -> nn.Module:
+        """The bilinear map."""
+        return Bilinear(self.first_map(study)[None])
+
+    def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
+        """One number for every image, to draw its positive."""
+        return {"positive": (images,)} if self.positive == "drawn" else {}
+
+    def positives(self, scores: Tensor, batch: Batch) -> Tensor:
+        """(B,) the candidate of every image that is ranked."""
+        if self.positive == "drawn":
+            return drawn(batch.weights, batch.dice["positive"])
+        return scores.detach().masked_fill(batch.weights <= 0, -math.inf).argmax(-1)
+
+    def hinges(self, scores: Tensor, positive: Tensor) -> Tensor:
+        """(B, K) by how much every class comes too close to the positive; below zero where it stays away."""
+        return self.margin + scores - of_class(scores, positive).unsqueeze(-1)
+
+    def first_map(self, study: Study) -> Tensor:
+        """(d, a) W before training."""
+        width, semantics = study.features.shape[-1], study.texts.shape[-1]
+        if self.start == "random":
+            return torch.randn(width, semantics) / math.sqrt(width)
+        if self.start == "zeros" or (self.start == "auto" and width != semantics):
+            return torch.zeros(width, semantics)
+        if width != semantics:
+            raise UserError(
+                "start: identity needs class texts as wide as the images,"
+                f" not {semantics} and {width} numbers; zeros and random take any"
+            )
+        return torch.eye(width)

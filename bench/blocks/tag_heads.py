@@ -1,0 +1,150 @@
+"""What methods for tags share: a head that says of every tag whether an image has it, and ways to read marks.
+
+An image may have several tags, so every tag is a question of its own: it is answered by how far the cosine of image
+and text lies above a threshold that all tags have in common. Seen and unseen tags are thereby scored alike.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pzsl_bench.blocks.clip_space import InClipSpace, check_space
+from pzsl_bench.contract import Batch, Citation, Gradient, Output, State, Study, hyper, normalise
+from pzsl_bench.contract.heads import CosineHead
+
+UNKNOWN = ("negative", "ignore")
+HEAD = (
+    "A residual adapter on frozen features, a scaled cosine to the tags' texts and one threshold for all tags replace"
+    " the paper's networks, so that unseen tags can be scored; AdamW with a cosine schedule replaces the paper's"
+    " optimiser and schedule."
+)
+"""A deviation of every method for tags that is trained on the shared head."""
+EXPECTED = (
+    "The paper takes the expected number of tags from the full annotation, which a study does not have: it is the"
+    " share of present ones among the tags that are said, times their number, where absences are marked too, and else"
+    " the mean number of marks (`expected` sets it by hand)."
+)
+"""A deviation of every method that counts on a number of tags per image."""
+ABSENCES = "Tags that are marked absent, which the paper's images do not have, are learned as such."
+"""A deviation of methods for images of which one present tag is told."""
+COLE = Citation(
+    "Cole, Mac Aodha, Lorieul, Perona, Morris and Jojic",
+    "Multi-Label Learning from Single Positive Labels",
+    "CVPR",
+    2021,
+    "https://arxiv.org/abs/2106.09708",
+)
+"""The paper behind four of the losses: `an_ls`, `wan`, `epr` and `role`."""
+LOOKED_AT = 2048
+"""Images by which the threshold is placed before training."""
+
+
+class TagHead(CosineHead):
+    """scale (cos(x', t) - threshold), with x' as in `CosineHead`.
+
+    The threshold starts where as many zero-shot cosines lie above it as tags are marked present: cosines of one
+    encoder lie in a narrow band far from zero, and a loss that must first find that band bends the features on its
+    way.
+    """
+
+    def __init__(self, study: Study, hidden: int, learn_scale: bool):
+        super().__init__(study.features.shape[-1], hidden, study.scale, learn_scale)
+        self.threshold = nn.Parameter(torch.tensor(first_threshold(study)))
+
+    def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
+        """(B, d), (C, d) -> (B, C)."""
+        # One more number on both sides: the product with the texts then takes the threshold, and the scale, along.
+        wider = torch.cat([embedded, -self.threshold.expand(*embedded.shape[:-1], 1)], dim=-1)
+        return super().logits(wider, F.pad(texts, (0, 1), value=1.0))
+
+
+def first_threshold(study: Study) -> float:
+    """The cosine that as large a share of zero-shot cosines exceeds as tags are marked present."""
+    cosines = (normalise(study.features[:LOOKED_AT]) @ normalise(study.texts).T).flatten()
+    present = said(study)[:LOOKED_AT] > 0
+    above = min(max(int(present.sum()), 1), len(cosines))
+    return float(cosines.sort(descending=True).values[above - 1])
+
+
+def said(study: Study) -> Tensor:
+    """(N, K) the marks of a study; where an image is of one class, its candidates are present and others absent."""
+    return study.candidates.to(torch.int8) * 2 - 1 if study.marks is None else study.marks
+
+
+@dataclass(frozen=True)
+class Tagger(InClipSpace, Gradient):
+    """A method that is trained on marks, with the shared head."""
+
+    tasks: ClassVar[frozenset[str]] = frozenset({"tags"})
+    reads: ClassVar[tuple[str, ...]] = ("marks",)
+
+    head: str = hyper("cosine", "how images meet tags: adapter, cosine to texts, one threshold", choices=("cosine",))
+
+    def module(self, study: Study) -> nn.Module:
+        """The shared head."""
+        check_space(self.info.name, study)
+        return TagHead(study, self.hidden, self.temperature == "learned")
+
+
+@dataclass(frozen=True)
+class BinaryTagger(Tagger):
+    """A mean over images and tags of a loss per entry: a subclass says what weight each side of an entry has."""
+
+    @abstractmethod
+    def sides(self, marks: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K) weights of "present" and of "absent"."""
+
+    def loss(self, output: Output, batch: Batch) -> Tensor:
+        """Binary cross entropy."""
+        return binary_cross_entropy(output.logits, *self.sides(batch.marks)).mean()
+
+
+@dataclass(frozen=True)
+class ExpectsPositives(Tagger):
+    """A method that knows about how many tags an image has."""
+
+    expected: float = hyper(0.0, "tags per image; 0: estimated from the marks")
+    expected_weight: float = hyper(1.0, "weight of the term that holds a batch to that number")
+
+    def memory(self, study: Study, params: State) -> State:
+        """The estimate, once."""
+        return {"expected": study.features.new_tensor(positives_per_image(study))}
+
+    def surplus(self, probabilities: Tensor, memory: State) -> Tensor:
+        """How many more tags per image are shown than expected, as a share of all tags."""
+        given = torch.as_tensor(self.expected, dtype=probabilities.dtype, device=probabilities.device)
+        wanted = torch.where(given > 0, given, memory["expected"].to(probabilities.dtype))
+        return (probabilities.sum(-1).mean() - wanted) / probabilities.shape[-1]
+
+
+def binary_cross_entropy(logits: Tensor, present: Tensor, absent: Tensor) -> Tensor:
+    """(B, K) -present log sigmoid(z) - absent log(1 - sigmoid(z)), finite at any logits."""
+    return present * F.softplus(-logits) + absent * F.softplus(logits)
+
+
+def is_present(marks: Tensor) -> Tensor:
+    """(B, K) 1 where a tag is marked present."""
+    return (marks > 0).to(marks.dtype)
+
+
+def is_absent(marks: Tensor, unknown: str = "ignore") -> Tensor:
+    """(B, K) 1 where a tag is marked absent, or with `negative` also where nothing is said of it."""
+    return ((marks <= 0) if unknown == "negative" else (marks < 0)).to(marks.dtype)
+
+
+def positives_per_image(study: Study) -> float:
+    """About how many tags an image has, by the marks: the share of present ones among those said, times their number.
+
+    Where absence is never marked this is just the mean number of marks per image.
+    """
+    marks = said(study)
+    present, known = float((marks > 0).sum()), float((marks != 0).sum())
+    if not (marks < 0).any():
+        return present / len(marks)
+    return marks.shape[-1] * present / max(known, 1.0)

@@ -1,0 +1,247 @@
+"""What a method is: the contract between one row of the paper's table and the harness.
+
+A method is a frozen dataclass of hyper-parameters, written for one run; it never sees a replica axis. The harness
+lifts it over a stack of runs with `torch.func.vmap`, so code inside `loss`, `refine`, `solve` and `forward` must not
+call `.item()` or branch on tensor values.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.contract.heads import HEADS, build_head
+from pzsl_bench.contract.info import MethodInfo
+from pzsl_bench.contract.needs import FEEDS, PROTOTYPES, STARTS, feed_needs
+from pzsl_bench.contract.settings import hyper
+from pzsl_bench.contract.study import Batch, Net, Output, State, Study, Update
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """Base of all methods; subclass `ClosedForm` or `Gradient`."""
+
+    info: ClassVar[MethodInfo]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of settings, for a method with a setting `preset`; what is set beside it wins."""
+    tasks: ClassVar[frozenset[str]] = frozenset({"classes"})
+    """What it can be asked: "classes", of which every image has one, or "tags", of which an image may have several."""
+
+    @property
+    def transductive(self) -> bool:
+        """Whether an image's scores depend on the other images of the exam, without their labels.
+
+        Such a method is given the whole exam at once, in its order, and has a block of its own in every table.
+        """
+        return self.info.transductive
+
+    @property
+    def feed(self) -> str:
+        """How candidates become `Study.targets`, one of `FEEDS`."""
+        return "uniform"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a dataset must have for this method, in the words of `bench/contract/needs.py`."""
+        return frozenset()
+
+    @classmethod
+    def unused(cls) -> Mapping[str, str]:
+        """Settings of a base class that say nothing of this one, each with the reason; they cannot be set."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Fed(Method):
+    """A method for ordinary labels, which candidate sets must first be made into: `class Ale(Fed, Gradient)`."""
+
+    candidates_as: str = hyper("uniform", "how candidates are fed", choices=FEEDS)
+
+    @property
+    def feed(self) -> str:
+        """As set."""
+        return self.candidates_as
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The encoder's own scores exist only where it encoded texts and images alike."""
+        return super().needs | feed_needs(self.candidates_as)
+
+
+@dataclass(frozen=True)
+class ClosedForm(Method):
+    """A method that is solved rather than trained."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Class texts, unless a method says otherwise."""
+        return frozenset({"texts"})
+
+    @abstractmethod
+    def solve(self, study: Study) -> State:
+        """The learned tensors."""
+
+    def prepare(self, state: State, texts: Tensor) -> State:
+        """What `score` finds in place of the state: made once for C texts, from what the first run has learned.
+
+        For methods that learn nothing of images: their runs are alike, `score` is called on plain tensors then.
+        """
+        return state
+
+    @abstractmethod
+    def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:
+        """(M, C) scores of M images for C class texts; the first K texts are the study's classes, in its order."""
+
+
+@dataclass(frozen=True)
+class Gradient(Method):
+    """A method that is trained by mini-batches: a small module, a loss and a rule that refines label weights.
+
+    Most methods are a `loss` and a `refine` on one forward pass. Those that need more override `step` (several
+    forward passes, memory), `revise` (after the optimiser's step) or `after_epoch`.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("weights",)
+    """Which per-image tensors the loss wants: "weights", "candidates", "marks"."""
+    looks: ClassVar[int] = 0
+    """How many other views of an image a step wants; needs a setting `views` (see `Viewed`)."""
+
+    head: str = hyper(
+        "auto",
+        "how images meet labels; auto: cosine where classes have texts as wide as images, else linear",
+        choices=HEADS,
+    )
+    prototypes: str = hyper(
+        "name",
+        "what a cosine head compares images with: a class's name, the mean of all its names, or of the compact ones",
+        choices=tuple(PROTOTYPES),
+    )
+    init_confidence: str = hyper(
+        "uniform",
+        "label weights at the start: equal, or by the encoder's score of the name, or of all names",
+        choices=tuple(STARTS),
+    )
+    hidden: int = hyper(64, "width of the adapter or of the MLP", above=0)
+    temperature: str = hyper("learned", "scale of the cosine", choices=("learned", "fixed"))
+    optimiser: str = hyper("adamw", "optimiser", choices=("adamw", "adam", "sgd"))
+    lr: float = hyper(2e-3, "learning rate at the start", search=(1e-4, 1e-1), above=0)
+    weight_decay: float = hyper(1e-2, "weight decay", search=(1e-6, 1e-1))
+    momentum: float = hyper(0.9, "momentum of SGD", below=1)
+    schedule: str = hyper("cosine", "learning-rate schedule", choices=("cosine", "constant"))
+    clip: float = hyper(0.0, "largest gradient norm of a run; 0 switches clipping off")
+    epochs: int = hyper(30, "passes over the images", above=0)
+    batch: int = hyper(256, "images in a mini-batch", above=0)
+    rest: str = hyper("keep", "the smaller batch at the end of an epoch", choices=("keep", "drop"))
+
+    def __post_init__(self) -> None:
+        if self.prototypes != "name" and self.head in ("linear", "mlp"):
+            raise UserError(f"prototypes: {self.prototypes} is for a cosine head; head: {self.head} compares with none")
+
+    @property
+    def feed(self) -> str:
+        """What the label weights start from."""
+        return STARTS[self.init_confidence]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """A cosine head meets texts."""
+        texts = frozenset({"texts"} if self.head == "cosine" else ())
+        return texts | PROTOTYPES[self.prototypes] | feed_needs(STARTS[self.init_confidence])
+
+    @classmethod
+    def unused(cls) -> Mapping[str, str]:
+        """The start is for methods whose weights it can be, prototypes are for those with the shared heads."""
+        found = {}
+        if issubclass(cls, Fed):
+            found["init_confidence"] = "candidates_as says what its labels are"
+        elif "weights" not in cls.reads or cls.first_weights is not Gradient.first_weights or cls.info.reveals_truth:
+            found["init_confidence"] = "it does not start from label weights of that kind"
+        if cls.__dataclass_fields__["head"].metadata["choices"] != HEADS:
+            found["prototypes"] = "it compares images with classes in a way of its own"
+        return found
+
+    @property
+    def second_pass(self) -> bool:
+        """Whether the batch is seen again after the optimiser's step, by `revise`."""
+        return False
+
+    def module(self, study: Study) -> nn.Module:
+        """The trainable part: forward(features (B, d), texts (C, a)) -> logits (B, C)."""
+        return build_head(self.head, study, self.hidden, learn_scale=self.temperature == "learned")
+
+    def first_weights(self, study: Study) -> Tensor:
+        """(N, K) label weights at the start."""
+        return study.targets
+
+    def tables(self, study: Study) -> State:
+        """Tensors of one row per image, (N, ...), that the run carries beside the label weights."""
+        return {}
+
+    def memory(self, study: Study, params: State) -> State:
+        """What the run carries from step to step without a gradient: prototypes, queues, moving averages."""
+        return {}
+
+    def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
+        """Names and shapes of the uniform random numbers that a step on so many images and classes wants."""
+        return {}
+
+    def loss(self, output: Output, batch: Batch) -> Tensor:
+        """Scalar loss of one mini-batch; `method` refuses a class that has neither this nor a step of its own."""
+        raise NotImplementedError
+
+    def refine(self, output: Output, batch: Batch) -> Tensor | None:
+        """(B, K) new weights of the batch's images, from the loss's forward pass or the second one; None keeps them."""
+        return None
+
+    def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
+        """Loss of a mini-batch, and what it changes besides the parameters."""
+        output = Output(net(batch.features))
+        loss = self.loss(output, batch)
+        if self.second_pass:
+            return loss, Update()
+        with torch.no_grad():
+            return loss, Update(self.refine(output.detached(), batch))
+
+    def revise(self, net: Net, batch: Batch) -> Update:
+        """What the parameters after the optimiser's step change; called without gradients, if `second_pass`."""
+        return Update(self.refine(Output(net(batch.features)), batch))
+
+    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
+        """What the end of an epoch changes, from the whole (N, K) tables of a run."""
+        return Update()
+
+    def held(self, study: Study) -> int:
+        """About how many numbers a step on one run holds besides what a small module does."""
+        return 0
+
+    def prepare(self, net: Net, memory: State) -> State:
+        """What `score` finds in the memory besides: made once for the C texts of `net`, after training."""
+        return {}
+
+    def score(self, net: Net, memory: State, features: Tensor) -> Tensor:
+        """(M, C) scores for the C texts of `net`, seen classes first; (M, K) from heads that know no others."""
+        scores: Tensor = net(features)
+        return scores
+
+
+@dataclass(frozen=True)
+class Viewed(Gradient):
+    """A gradient method that lives on several views of an image."""
+
+    views: str = hyper(
+        "crops",
+        "other looks at an image: encoded augmented crops, or its features with noise (a variant, not the paper's)",
+        choices=("crops", "noise"),
+    )
+    view_noise: float = hyper(0.25, "length of the noise, relative to the mean distance of nearest neighbours")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Crops must have been encoded."""
+        return super().needs | ({"views"} if self.views == "crops" else set())

@@ -1,0 +1,293 @@
+"""Generators of candidate sets: how the labels of the seen training images become ambiguous.
+
+Where an image is of one class, its label becomes a set of candidates, and the true label is always one of them. Where
+it has tags, annotations are lost or wrong (`pzsl_bench.data.tag_corruption` has the rules). Both are a pure function of
+(dataset, ambiguity, rate, seed): the uniform numbers come from `chance`, never from a library stream, and the rate is
+not part of their key, so a higher rate only adds labels to the sets of a lower one, or takes more annotations away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl_bench.base import randomness
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.base.registry import Registry
+from pzsl_bench.data import tag_corruption
+from pzsl_bench.data.tag_corruption import Marks
+
+Mask = NDArray[np.bool_]
+Drawn = Mask | Marks
+"""What methods are told: (N, K) candidate sets, or of tags 1 (present), -1 (absent) and 0 (not said) as int8."""
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a generator may look at: the harness's side of the training set."""
+
+    truth: NDArray[np.int64]
+    """(N,) true seen class of every training image; empty where images have tags."""
+    classes: int
+    """K, the number of seen classes."""
+    texts: Reals
+    """(K, a) unit embeddings of the seen class names."""
+    reference: Callable[[], Reals]
+    """(N, K) logits of the reference model (the encoder's own zero-shot head); made only when asked for."""
+    given: Mask | None = None
+    """(N, K) the candidate sets that the images came with, where they did."""
+    tags: Marks | None = None
+    """(N, K) the true tags, where an image may have several."""
+
+    def true_labels(self) -> Drawn:
+        """(N, K) the truth, in the form of candidate sets or annotations."""
+        return self.truth_mask() if self.tags is None else self.tags
+
+    def truth_mask(self) -> Mask:
+        """(N, K) one true label a row."""
+        mask = np.zeros((len(self.truth), self.classes), dtype=bool)
+        mask[np.arange(len(self.truth)), self.truth] = True
+        return mask
+
+
+Generator = Callable[[Labelled, float, int], Drawn]
+
+
+@dataclass(frozen=True)
+class Ambiguity:
+    """A named generator of candidate sets."""
+
+    name: str
+    title: str
+    summary: str
+    version: int
+    draw: Generator
+    """(labelled, rate, stream of random numbers) -> (N, K) candidate mask, or annotations of tags."""
+    needs: frozenset[str] = frozenset()
+    """What a dataset must have for it: "texts" of its classes, "candidates" of its images."""
+    rated: bool = True
+    """Whether it has a rate; without one, the rate is written 0."""
+    task: str = "classes"
+    """Whether it is for images of one class, or for images with tags."""
+    least: int | None = None
+    """Its rate is a whole number, at least this one, and not a share."""
+
+    def check_rate(self, rate: float) -> None:
+        """Raise UserError for a rate that it cannot have."""
+        if self.least is not None:
+            if rate < self.least or rate != int(rate):
+                raise UserError(
+                    f"rate {rate:g} of ambiguity '{self.name}' is not a whole number from {self.least} on; beside"
+                    f" ambiguities whose rate is a share write include: {{ambiguity: {self.name}, rate: 5}}"
+                )
+        elif not 0 <= rate <= 1:
+            raise UserError(f"rate {rate!r} is not between 0 and 1")
+        if rate and not self.rated:
+            raise UserError(
+                f"ambiguity '{self.name}' has no rate: write rates: [0], or beside other ambiguities"
+                f" include: {{ambiguity: {self.name}, rate: 0}}"
+            )
+
+
+AMBIGUITIES: Registry[Ambiguity] = Registry("ambiguity", "pzsl_bench.data.ambiguity", whole=True)
+
+
+def ambiguity(
+    name: str,
+    *,
+    title: str,
+    summary: str,
+    version: int = 1,
+    needs: Iterable[str] = (),
+    rated: bool = True,
+    task: str = "classes",
+    least: int | None = None,
+) -> Callable[[Generator], Generator]:
+    """Register a generator under a name."""
+
+    def keep(draw: Generator) -> Generator:
+        AMBIGUITIES.add(name, Ambiguity(name, title, summary, version, draw, frozenset(needs), rated, task, least))
+        return draw
+
+    return keep
+
+
+@ambiguity("flip", title="uniform", summary="each wrong seen label joins with probability rate")
+def flip(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """Every wrong label joins when its uniform number is below the rate; singletons are allowed."""
+    return join(labelled, randomness.uniform(stream, *labelled.truth_mask().shape), rate)
+
+
+@ambiguity(
+    "flip_forced",
+    title="uniform, no singletons",
+    summary="flip, then every image left with one candidate gets one more wrong label",
+)
+def flip_forced(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """Flip; a row with one candidate gets the wrong label whose uniform number was the smallest."""
+    uniform = randomness.uniform(stream, *labelled.truth_mask().shape)
+    mask = join(labelled, uniform, rate)
+    if labelled.classes > 1:
+        alone = mask.sum(1) == 1
+        uniform[labelled.truth_mask()] = np.inf
+        mask[alone, uniform[alone].argmin(1)] = True
+    return mask
+
+
+@ambiguity("pair", title="next class", summary="the next class (by number) joins with probability rate")
+def pair(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """Only class (y + 1) mod K can be the wrong candidate."""
+    mask = labelled.truth_mask()
+    rows = np.flatnonzero(randomness.uniform(stream, len(mask)) < rate)
+    mask[rows, (labelled.truth[rows] + 1) % labelled.classes] = True
+    return mask
+
+
+@ambiguity(
+    "semantic",
+    title="similar names",
+    summary="wrong labels join by text similarity: the nearest with probability rate, halving every (K-1)/8 ranks",
+    needs=["texts"],
+)
+def semantic(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """The r-th most similar wrong label joins with probability rate * 2^(-8 r / (K-1)), r = 0, 1, ...
+
+    Ranks rather than similarities decide, so the last bits of an embedding change nothing.
+    """
+    similarity = labelled.texts @ labelled.texts.T
+    np.fill_diagonal(similarity, np.inf)
+    # Position 0 is the class itself, so wrong labels have ranks 1 .. K-1.
+    rank = np.argsort(np.argsort(-similarity, axis=1, kind="stable"), axis=1, kind="stable")
+    probability = rate * 2.0 ** (-8.0 * (rank - 1) / max(labelled.classes - 1, 1))
+    return join(labelled, randomness.uniform(stream, *labelled.truth_mask().shape), probability[labelled.truth])
+
+
+@ambiguity(
+    "instance",
+    title="instance-dependent",
+    summary="wrong labels join where the encoder's own zero-shot head is tempted; probabilities scaled by the rate",
+    needs=["alignment"],
+)
+def instance(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """False-label probabilities from the reference model: the encoder's zero-shot logits of the training images."""
+    probability = instance_probability(labelled.reference(), labelled.truth_mask(), rate)
+    return join(labelled, randomness.uniform(stream, *probability.shape), probability)
+
+
+def instance_probability(logits: Reals, truth: Mask, rate: float) -> Reals:
+    """(N, K) softmax without the true class, over its row maximum, over its row mean, times rate, at most 1."""
+    soft = np.exp(logits - logits.max(1, keepdims=True))
+    soft /= soft.sum(1, keepdims=True)
+    soft[truth] = 0
+    soft /= np.maximum(soft.max(1, keepdims=True), np.finfo(float).tiny)
+    soft /= np.maximum(soft.mean(1, keepdims=True), np.finfo(float).tiny)
+    probability: Reals = np.minimum(soft * rate, 1.0)
+    return probability
+
+
+@ambiguity(
+    "given",
+    title="as given",
+    summary="the candidate sets that the dataset came with; no rate",
+    needs=["candidates"],
+    rated=False,
+)
+def given(labelled: Labelled, rate: float, stream: int) -> Mask:
+    """Nothing is drawn: real ambiguity, the same for every seed but for the split."""
+    assert labelled.given is not None, "a dataset without candidate sets of its own is refused when the run is planned"
+    return labelled.given
+
+
+@ambiguity("rps", title="annotations lost", summary="every annotation is lost with probability rate", task="tags")
+def rps(labelled: Labelled, rate: float, stream: int) -> Marks:
+    """Of an image's tags only a random part is said to be there or not to be there.
+
+    The simulation called random per sample. Keep masks, which count what is left, are the same thing: with a kept
+    share of 0.3 write a rate of 0.7. At rate 0 everything is told.
+    """
+    return tag_corruption.lost(true_tags(labelled), rate, stream)
+
+
+@ambiguity(
+    "fpc",
+    title="annotations per tag",
+    summary="of every tag so many images are left that have it, and as many that have it not; the rate is that number",
+    task="tags",
+    least=1,
+)
+def fpc(labelled: Labelled, rate: float, stream: int) -> Marks:
+    """The simulation called fixed per class; a tag with fewer such images keeps them all."""
+    return tag_corruption.fixed_number(true_tags(labelled), int(rate), stream)
+
+
+@ambiguity(
+    "single_positive",
+    title="one tag told",
+    summary="one present tag of every image is told and nothing else; no rate",
+    rated=False,
+    task="tags",
+)
+def single_positive(labelled: Labelled, rate: float, stream: int) -> Marks:
+    """The extreme of lost annotations: not one absent tag is told."""
+    return tag_corruption.single_positive(true_tags(labelled), stream)
+
+
+@ambiguity(
+    "candidates",
+    title="tags added",
+    summary="so many absent tags of every image are called present, at random; the rate is that number",
+    task="tags",
+    least=0,
+)
+def candidates(labelled: Labelled, rate: float, stream: int) -> Marks:
+    """Partial multi-label data: all true tags are among the candidates, and all else is said to be absent."""
+    return tag_corruption.false_positives(true_tags(labelled), int(rate), stream)
+
+
+@ambiguity(
+    "candidates_near",
+    title="similar tags added",
+    summary="as candidates, names near those of the image's own tags first: weights halve every (K-1)/8 ranks",
+    needs=["texts"],
+    task="tags",
+    least=0,
+)
+def candidates_near(labelled: Labelled, rate: float, stream: int) -> Marks:
+    """Partial multi-label data with wrong tags that mean something similar."""
+    return tag_corruption.near_false_positives(true_tags(labelled), int(rate), stream, labelled.texts)
+
+
+def true_tags(labelled: Labelled) -> Marks:
+    """(N, K) the tags; plans let these rules meet no dataset without."""
+    assert labelled.tags is not None, "an ambiguity of tags is refused for images of one class"
+    return labelled.tags
+
+
+def join(labelled: Labelled, uniform: Reals, probability: Reals | float) -> Mask:
+    """(N, K) the true labels, and every wrong one whose uniform number is below its probability."""
+    mask: Mask = (uniform < probability) | labelled.truth_mask()
+    return mask
+
+
+def draw_candidates(name: str, labelled: Labelled, rate: float, dataset: str, seed: int) -> Drawn:
+    """(N, K) candidate sets, or annotations of tags, of one (dataset, ambiguity, rate, seed)."""
+    found = AMBIGUITIES.get(name)
+    found.check_rate(rate)
+    return found.draw(labelled, rate, randomness.key("candidates", dataset, name, seed))
+
+
+def allowed(drawn: Drawn) -> Mask:
+    """(..., N, K) the candidates: of tags those that are said to be present, or of which nothing is said."""
+    return drawn >= 0 if drawn.dtype == np.int8 else drawn.astype(bool, copy=False)
+
+
+def mask_hash(drawn: Drawn) -> str:
+    """A name for candidate sets or annotations: equal ones, equal name, on any machine."""
+    shape = ",".join(map(str, drawn.shape)).encode()
+    planes = [drawn > 0, drawn < 0] if drawn.dtype == np.int8 else [drawn]
+    return hashlib.sha256(shape + b"".join(np.packbits(plane).tobytes() for plane in planes)).hexdigest()[:16]

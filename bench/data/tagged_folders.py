@@ -1,0 +1,193 @@
+"""Datasets on disk whose images have several tags: where their files lie, and images or features of one's own.
+
+Images of such sets are often no longer to be had, while features of them are. So every set can be opened in two ways:
+with its images, or with features beside its annotations, which then say which images there are and in which order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl_bench.base.errors import MissingDataError, UserError
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.data.name_lists import stem
+from pzsl_bench.data.source import Dataset, Source, Table
+from pzsl_bench.data.tagged_features import FEATURES, KEYS, Own
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Listing:
+    """M images as the files of a set tell of them, C classes."""
+
+    images: Sequence[str]
+    """M file names without folder and ending."""
+    files: Sequence[Path]
+    """Where they would lie."""
+    tags: NDArray[np.int8]
+    """(M, C) 1, -1 or 0."""
+    is_test: NDArray[np.bool_]
+    """(M,)"""
+
+
+class TaggedFiles(Dataset):
+    """A dataset in a folder of its own under --data DIR."""
+
+    places: ClassVar[tuple[str, ...]] = ()
+    """Names that its folder may have, the usual one first."""
+    layout: ClassVar[str] = ""
+    """What its folder must hold, for people."""
+
+    @classmethod
+    def members(cls, root: Path | None = None) -> tuple[str, ...]:
+        """The dataset itself where its folder is."""
+        return (cls.info.name,) if cls.folder_under(root) else ()
+
+    @classmethod
+    def folder_under(cls, root: Path | None) -> Path | None:
+        """The folder under --data DIR, if there is one."""
+        folders = [root / place for place in cls.places] if root is not None else []
+        return next((folder for folder in folders if folder.is_dir()), None)
+
+    @classmethod
+    def details(cls, variants: Sequence[str]) -> Table | None:
+        """The keys of features that take the place of images."""
+        rows = [(key, shape, meaning) for key, (shape, meaning) in KEYS.items()]
+        return f"Keys of {FEATURES}.npz (in brackets: without it)", [("key", "shape", "meaning"), *rows]
+
+    @property
+    def folder(self) -> Path:
+        """The folder, which must be there."""
+        if (found := self.folder_under(self.root)) is not None:
+            return found
+        if self.root is None:
+            raise self.missing("--data DIR is not given")
+        raise self.missing(f"{self.root} has no folder {' or '.join(self.places)}")
+
+    def missing(self, what: str) -> MissingDataError:
+        """The error for files that are not here."""
+        return MissingDataError(
+            f"{self.info.title} is not here ({what}); get it from {self.info.obtain},"
+            f" so that DIR/{self.places[0]} holds {self.layout}, and say --data DIR"
+        )
+
+    def pick(self, *names: str) -> Path:
+        """The first of these files, told relative to the folder, that is there; capitals do not matter in its name."""
+        for path in (self.folder / name for name in names):
+            if path.is_file():
+                return path
+            if path.parent.is_dir():
+                alike = [other for other in path.parent.iterdir() if other.name.lower() == path.name.lower()]
+                if alike:
+                    return alike[0]
+        raise self.missing(f"{self.folder} has no {names[0]}")
+
+    def source(
+        self,
+        listing: Listing,
+        own: Own | None,
+        class_names: Sequence[str],
+        unseen: Iterable[int],
+        *,
+        keys: Sequence[str] | None = None,
+        top: tuple[int, ...] = (3, 5),
+    ) -> Source:
+        """The dataset with its images, or with features of them; `keys` are what its own files call the classes."""
+        rows, features, texts = np.arange(len(listing.images)), None, None
+        if own is not None:
+            rows, features = self._rows(listing, own), own.features
+            texts = own.class_texts(keys or class_names)
+        elif not any(file.is_file() for file in listing.files):
+            raise self.missing(f"none of its {len(listing.files)} images is there, such as {listing.files[0]}")
+        tags, is_test = listing.tags[rows], listing.is_test[rows]
+        hidden = sorted(unseen)
+        return Source(
+            labels=None,
+            tags=tags,
+            is_test=is_test,
+            class_names=tuple(class_names),
+            seen=tuple(k for k in range(len(class_names)) if k not in set(hidden)),
+            unseen=tuple(hidden),
+            validation=(),
+            checksum=self._checksum(listing, rows, tags, is_test, own),
+            images=None if own is not None else Files(listing.files),
+            features=features,
+            texts=texts,
+            scale=100.0 if own is None else own.scale,
+            top=top,
+        )
+
+    def _rows(self, listing: Listing, own: Own) -> NDArray[np.int64]:
+        """(N,) which image of the set every row of the features belongs to."""
+        if own.images is None:
+            if len(own.features) != len(listing.images):
+                raise UserError(
+                    f"{own.path}: features has {len(own.features)} rows, but {self.info.title} has"
+                    f" {len(listing.images)} images; name yours in the key images"
+                )
+            return np.arange(len(listing.images))
+        number = {name: i for i, name in enumerate(listing.images)}
+        wanted = list(map(stem, own.images))
+        if strangers := [name for name in wanted if name not in number]:
+            raise UserError(
+                f"{own.path}: images: '{strangers[0]}' is no image of {self.info.title}"
+                + (f" ({len(strangers)} such names)" if len(strangers) > 1 else "")
+            )
+        return np.array([number[name] for name in wanted], dtype=np.int64)
+
+    def _checksum(
+        self,
+        listing: Listing,
+        rows: NDArray[np.int64],
+        tags: NDArray[np.int8],
+        is_test: NDArray[np.bool_],
+        own: Own | None,
+    ) -> str:
+        """Of names, tags and split, and of the features, or of the sizes of the image files."""
+        content = np.array([_size(file) for file in listing.files]) if own is None else own.features
+        held = {
+            self.info.name: self.info.version,
+            "shape": [*tags.shape, *content.shape],
+            "images": _hash("\n".join(listing.images[i] for i in rows.tolist()).encode()),
+            "content": [_hash(np.ascontiguousarray(part).data) for part in (tags, is_test, content)],
+        }
+        if own is not None:
+            held["texts"] = None if own.texts is None else _hash(np.ascontiguousarray(own.texts).data)
+            held["scale"] = own.scale
+        return identity_hash(held)
+
+
+class Files:
+    """Image files, opened when asked for."""
+
+    def __init__(self, paths: Sequence[Path]):
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Image:
+        from PIL.Image import open as open_image
+
+        with open_image(self.paths[index]) as image:
+            return image.convert("RGB")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return -1
+
+
+def _hash(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()

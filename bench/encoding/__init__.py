@@ -1,0 +1,1 @@
+"""Images and class names become vectors, once, and are remembered on disk."""

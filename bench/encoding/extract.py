@@ -1,0 +1,139 @@
+"""Images through a model into an array of the cache: what is there is read, what is missing is encoded and kept."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.data.source import Images
+from pzsl_bench.encoding.cache import unwritable
+from pzsl_bench.encoding.feature_file import FeatureFile
+from pzsl_bench.encoding.image_reading import prepared, readable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from pzsl_bench.encoding.open_clip_model import LoadedEncoder
+
+BLOCK = 256
+"""Images that are read, encoded and stored in one go; what an interruption can cost."""
+
+SAMPLE = 64
+"""Unreadable images that are tried again before a cached array is used."""
+
+Progress = Callable[[str, int, int], None]
+"""(what is done, images so far, images in all)."""
+
+Forms = Callable[["Image", int], Sequence["Image"]]
+"""(image, its number) -> the forms of it that are encoded."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Some images of a dataset, each in one form or more, and the file that holds their features or will."""
+
+    name: str
+    """The dataset, as messages call it."""
+    title: str
+    """What is done, as the progress bar says it."""
+    images: Images
+    picked: NDArray[np.int64]
+    """Numbers of the images, in the order of the file."""
+    forms: Forms
+    width: int
+    """Forms of an image; their rows stand together in the file."""
+    file: FeatureFile
+
+    def array(
+        self, model: Callable[[], LoadedEncoder], device: str, progress: Progress
+    ) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+        """The features, read-only and memory-mapped, and the numbers of the images that could not be read."""
+        held = self._held()
+        if held is None:
+            with Alone(self.file.folder):
+                # Another process may have finished while this one waited.
+                held = self._held()
+                if held is None:
+                    self._make(model(), device, progress)
+                    held = self._open()
+        if held is None:
+            raise UserError(
+                f"the feature cache {self.file.folder} cannot be read back; --cache DIR names another place"
+            )
+        return held
+
+    def _open(self) -> tuple[NDArray[np.float32], tuple[int, ...]] | None:
+        found = self.file.open()
+        if found is None:
+            return None
+        rows, broken = found
+        return rows, tuple(dict.fromkeys(int(self.picked[row // self.width]) for row in broken))
+
+    def _held(self) -> tuple[NDArray[np.float32], tuple[int, ...]] | None:
+        """What the cache holds, unless images that were unreadable then (a disk that was away) can be read now."""
+        held = self._open()
+        if held is None or not any(readable(self.images, i) for i in held[1][:SAMPLE]):
+            return held
+        warnings.warn(f"{self.name}: images that could not be read can be read now; encoding again", stacklevel=5)
+        self.file.forget()
+        return None
+
+    def _make(self, model: LoadedEncoder, device: str, progress: Progress) -> None:
+        from pzsl_bench.encoding.open_clip_model import one_core_for_the_reader
+
+        information = {
+            "dataset": self.name,
+            "preprocessing": model.preprocessing,
+            "open_clip": version("open_clip_torch"),
+            "device": device,
+            "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+        def prepare(image: Image, index: int) -> list[Tensor]:
+            return [model.prepare(form) for form in self.forms(image, index)]
+
+        def blocks(start: int) -> Iterator[NDArray[np.float32]]:
+            for ready in prepared(self.images, prepare, self.picked[start // self.width :].tolist(), BLOCK):
+                rows = np.full((len(ready), self.width, model.dim), np.nan, dtype=np.float32)
+                good = [i for i, forms in enumerate(ready) if forms is not None]
+                if good:
+                    made = model.embed([form for forms in ready if forms is not None for form in forms])
+                    rows[good] = made.reshape(len(good), self.width, model.dim)
+                yield rows.reshape(-1, model.dim)
+
+        def tell(rows: int) -> None:
+            progress(self.title, rows // self.width, len(self.picked))
+
+        with one_core_for_the_reader() if hasattr(self.images, "many") else nullcontext():
+            self.file.make(model.dim, BLOCK * self.width, blocks, information, tell)
+
+
+class Alone:
+    """One process at a time extracts into a folder; the lock of a process that dies is free at once."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        from filelock import FileLock
+
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self.lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
+            self.lock.acquire()
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()

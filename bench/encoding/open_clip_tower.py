@@ -1,0 +1,161 @@
+"""The text transformer of an open_clip model, with learned tokens where those of a prompt's first words were.
+
+A prompt is [start] context name [end]. Attention is causal, so start and context see nothing of the name: what they
+are is computed once for all classes, and only the few tokens of a name once for each. Behind the end nothing is
+computed at all. Both leave the text vectors as open_clip makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.contract import normalise
+from pzsl_bench.contract.text_tower import Names, Tower
+from pzsl_bench.encoding.open_clip_model import LoadedEncoder
+
+PHRASE = "a photo of a"
+KEPT = 20
+"""Numbers per token, layer and unit of width: half are kept for the gradient, half are on their way."""
+
+
+class ClipTower(Tower):
+    """The text tower of a loaded encoder."""
+
+    def __init__(self, loaded: LoadedEncoder, spec: str):
+        text: Any = getattr(loaded.model, "text", loaded.model)
+        _check(text, spec)
+        self.spec = spec
+        self.tokenizer = loaded.tokenizer
+        self.device = loaded.device
+        self.table: Tensor = text.token_embedding.weight.detach()
+        self.positions: Tensor = text.positional_embedding.detach()
+        self.blocks: list[Any] = list(text.transformer.resblocks)
+        self.last: nn.Module = text.ln_final
+        self.projection: Any = text.text_projection
+        self.end: int | None = _end_token(text)
+        for part in (text.transformer, text.ln_final):
+            part.requires_grad_(False)
+        if isinstance(self.projection, nn.Module):
+            self.projection.requires_grad_(False)
+        elif self.projection is not None:
+            self.projection = self.projection.detach()
+        tokens = self._tokens([PHRASE])
+        self.start = self.table[tokens[0, :1]]
+        self.phrase = self.table[tokens[0, 1 : int(self._ends(tokens)[0])]]
+
+    def rows(self, vectors: Tensor, class_names: Sequence[str]) -> Tensor:
+        """(C, a) -> (C, a + L) rows that this tower can read: class vectors, then the numbers of the names' tokens."""
+        names = [f"{name.replace('_', ' ')}." for name in class_names]
+        # Whole numbers below 2^24 are exact in single precision.
+        return torch.cat([vectors, self._tokens(names).to(vectors)], dim=1)
+
+    def vectors(self, rows: Tensor) -> Tensor:
+        """(C, a + L) -> (C, a)."""
+        return rows[:, : rows.shape[1] - len(self.positions)]
+
+    def names(self, rows: Tensor, context: int) -> Names:
+        """The tokens behind the start; names that are too long are cut as open_clip cuts them, before the end."""
+        length = len(self.positions)
+        room = length - 1 - context
+        if room < 2:
+            raise UserError(
+                f"a context of {context} tokens leaves no room for class names: the text tower of encoder"
+                f" '{self.spec}' reads {length} tokens; at most {length - 3} can be learned"
+            )
+        tokens = rows[:, -length:].long()
+        ends = self._ends(tokens)
+        last = tokens.gather(1, ends[:, None])
+        size = min(int(ends.max()), room)
+        ends = (ends - 1).clamp(max=room - 1)
+        kept = tokens[:, 1 : size + 1].scatter(1, ends[:, None], last)
+        return Names(self.table[kept], ends)
+
+    def encode(self, context: Tensor, names: Names) -> Tensor:
+        """(M, w) -> (C, a) unit vectors."""
+        head, size = 1 + len(context), names.words.shape[1]
+        before = torch.cat([self.start, context]) + self.positions[:head]
+        after = names.words + self.positions[head : head + size]
+        hidden = _hidden(head + size, before.device)
+        for block in self.blocks:
+            before, after = _layer(block, before, after, hidden)
+        ended = self.last(after.gather(1, names.ends[:, None, None].expand(-1, 1, after.shape[-1])).squeeze(1))
+        if isinstance(self.projection, nn.Module):
+            ended = self.projection(ended)
+        elif self.projection is not None:
+            ended = ended @ self.projection
+        return normalise(ended)
+
+    def floats(self, names: Names, context: int) -> int:
+        """All layers' tokens, and their attention to each other."""
+        classes, size, width = names.words.shape
+        tokens, heads = classes * size + 1 + context, int(self.blocks[0].attn.num_heads)
+        return len(self.blocks) * tokens * (KEPT * width + 2 * heads * (size + 1 + context))
+
+    def _tokens(self, texts: Sequence[str]) -> Tensor:
+        tokens: Tensor = self.tokenizer(list(texts)).to(self.device)
+        return tokens
+
+    def _ends(self, tokens: Tensor) -> Tensor:
+        return tokens.argmax(1) if self.end is None else (tokens == self.end).int().argmax(1)
+
+
+def _check(text: Any, spec: str) -> None:
+    """An error in the user's words for a tower of another kind than this module computes."""
+    from open_clip.transformer import ResidualAttentionBlock
+
+    blocks = getattr(getattr(text, "transformer", None), "resblocks", ())
+    causal = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
+    alike = len(blocks) > 0 and all(type(block) is ResidualAttentionBlock for block in blocks)
+    if not (causal and alike and _pooling(text) in ("argmax", "eos")):
+        raise UserError(
+            f"the text tower of encoder '{spec}' cannot take learned tokens: it is not the causal transformer of CLIP"
+            " that is read at the end of a text"
+        )
+
+
+def _pooling(text: Any) -> str:
+    return str(getattr(text, "text_pool_type", getattr(text, "pool_type", "")))
+
+
+def _end_token(text: Any) -> int | None:
+    """The token that ends a text; None where it is the one of the highest number."""
+    return int(getattr(text, "text_eos_id", getattr(text, "eos_id", 0))) if _pooling(text) == "eos" else None
+
+
+def _hidden(size: int, device: torch.device) -> Tensor:
+    """(size, size) what a token does not see: those behind it."""
+    return torch.ones(size, size, dtype=torch.bool, device=device).triu(1)
+
+
+def _layer(block: Any, before: Tensor, after: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """One layer on tokens (P, w) that all prompts share, and on those of each prompt behind them (C, n, w)."""
+    head = len(before)
+    q0, k0, v0 = _heads(block, before)
+    q1, k1, v1 = _heads(block, after)
+    alone = torch.einsum("phd,qhd->hpq", q0, k0).masked_fill(hidden[:head, :head], float("-inf")).softmax(-1)
+    shared = torch.einsum("cnhd,phd->chnp", q1, k0)
+    own = torch.einsum("cnhd,cmhd->chnm", q1, k1).masked_fill(hidden[head:, head:], float("-inf"))
+    seen = torch.cat([shared, own], dim=-1).softmax(-1)
+    mixed = torch.einsum("chnp,phd->cnhd", seen[..., :head], v0) + torch.einsum("chnm,cmhd->cnhd", seen[..., head:], v1)
+    return _rest(block, before, torch.einsum("hpq,qhd->phd", alone, v0)), _rest(block, after, mixed)
+
+
+def _heads(block: Any, tokens: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values (..., heads, w / heads), the queries scaled."""
+    attention = block.attn
+    mixed = F.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = mixed.view(*tokens.shape[:-1], 3, attention.num_heads, attention.head_dim).unbind(-3)
+    return q * attention.head_dim**-0.5, k, v
+
+
+def _rest(block: Any, tokens: Tensor, mixed: Tensor) -> Tensor:
+    """What a layer makes of tokens (..., w) and of what their heads (..., heads, w / heads) have found."""
+    tokens = tokens + block.ls_1(block.attn.out_proj(mixed.flatten(-2)))
+    made: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    return made

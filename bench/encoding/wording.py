@@ -1,0 +1,168 @@
+"""Class texts from more than a name: sentences, descriptors or nonsense, told after an encoder's name.
+
+ENCODER+cupl=FILE     a JSON object, class -> sentences: the normalised mean of their normalised embeddings
+ENCODER+dclip=FILE    a JSON object, class -> descriptors of "NAME, which has DESCRIPTOR": scores are the mean of the
+                      cosines, so a class text is the plain mean of unit vectors and shorter than one
+ENCODER+waffle        30 nonsense words, the same for every class, in the place of descriptors
+
+CuPL: Pratt, Covert, Liu and Farhadi, "What does a platypus look like?", ICCV 2023. DCLIP: Menon and Vondrick, "Visual
+Classification via Description from Large Language Models", ICLR 2023. WaffleCLIP: Roth, Kim, Koepke, Vinyals, Schmid
+and Akata, "Waffling around for Performance", ICCV 2023; here without its half of words from a dictionary.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl_bench.base import randomness
+from pzsl_bench.base.errors import MissingDataError, UserError
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.data.word_lists import Entry, plain, read_listing
+from pzsl_bench.encoding.prompts import fill, unit
+
+WAYS = ("cupl", "dclip", "waffle")
+ENDING = re.compile(r"\+(?:(?P<way>cupl|dclip)=(?P<file>.+)|(?P<alone>waffle))$")
+NONSENSE = 30
+"""Nonsense words of waffle: 15 pairs in the paper."""
+EXAMPLE = "embedded+cupl=sentences.json"
+
+Encode = Callable[[list[str]], NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Wording(ABC):
+    """A way from class names to one vector per class."""
+
+    renormalise = False
+
+    @abstractmethod
+    def prompts(self, name: str, templates: Sequence[str]) -> list[str]:
+        """What is said of a class: at least one text."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """All that determines the prompts besides names and templates."""
+
+    def fingerprint(self) -> str:
+        """A hash of it."""
+        return identity_hash(self.identity())[:16]
+
+    def class_texts(self, encode: Encode, names: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
+        """(C, a) the mean of each class's unit embeddings."""
+        said = [self.prompts(name, templates) for name in names]
+        rows = unit(encode([prompt for prompts in said for prompt in prompts]))
+        means = np.stack([part.mean(0) for part in np.split(rows, np.cumsum([len(p) for p in said])[:-1])])
+        return (unit(means) if self.renormalise else means).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FromFile(Wording):
+    """Texts that a file gives for each class."""
+
+    file: Path
+
+    @cached_property
+    def content(self) -> dict[str, list[str]]:
+        """The texts, by the classes' plain names."""
+        if not self.file.is_file():
+            raise MissingDataError(f"there is no file {self.file} with texts of classes")
+        return {name: list(self.texts(entry)) for name, entry in read_listing(self.file).entries.items()}
+
+    @abstractmethod
+    def texts(self, entry: Entry) -> tuple[str, ...]:
+        """What of an entry is meant."""
+
+    def of(self, name: str) -> list[str]:
+        """The texts of a class; capitals, underscores and hyphens do not matter."""
+        if plain(name) not in self.content:
+            raise UserError(f"{self.file} has no texts for class '{name}'")
+        return self.content[plain(name)]
+
+    def identity(self) -> dict[str, Any]:
+        """The texts themselves, wherever the file lies."""
+        return {"way": type(self).__name__.lower(), "texts": self.content}
+
+
+@dataclass(frozen=True)
+class CuPL(FromFile):
+    """Whole sentences."""
+
+    renormalise = True
+
+    def texts(self, entry: Entry) -> tuple[str, ...]:
+        """Its list, or in a full file of synonyms those that are whole prompts."""
+        return entry.synonyms if entry.as_prompt or not entry.full else ()
+
+    def prompts(self, name: str, templates: Sequence[str]) -> list[str]:
+        """The sentences as they are."""
+        sentences = self.of(name)
+        if not sentences:
+            raise UserError(f"{self.file}: class '{name}' needs at least one sentence")
+        return sentences
+
+
+@dataclass(frozen=True)
+class DCLIP(FromFile):
+    """Descriptors of a class."""
+
+    def texts(self, entry: Entry) -> tuple[str, ...]:
+        """Its list, or the descriptors in a full file of synonyms."""
+        return entry.descriptors if entry.full else entry.synonyms
+
+    def prompts(self, name: str, templates: Sequence[str]) -> list[str]:
+        """A prompt for each descriptor; the name in the templates where there is none."""
+        called = name.replace("_", " ")
+        return [f"{called}, {clause(text)}" for text in self.of(name)] or fill([name], templates)
+
+
+@dataclass(frozen=True)
+class Waffle(Wording):
+    """Nonsense in the place of descriptors."""
+
+    def prompts(self, name: str, templates: Sequence[str]) -> list[str]:
+        """The first template with each nonsense word."""
+        start = fill([name], templates[:1])[0].removesuffix(".")
+        return [f"{start}, which has {word}." for word in nonsense(NONSENSE)]
+
+    def identity(self) -> dict[str, Any]:
+        """The words."""
+        return {"way": "waffle", "texts": nonsense(NONSENSE)}
+
+
+def clause(descriptor: str) -> str:
+    """A descriptor as part of a sentence: which has, which is, or which alone."""
+    first = descriptor.split()[0].lower()
+    if first in ("a", "an", "the", "used"):
+        return f"which is {descriptor}"
+    if first in ("has", "have", "is", "often", "typically", "may", "can"):
+        return f"which {descriptor}"
+    return f"which has {descriptor}"
+
+
+def nonsense(count: int) -> list[str]:
+    """Words of four to ten random letters, the same ones always."""
+    dice = randomness.uniform(randomness.key("waffle"), count, 11)
+    return ["".join(chr(ord("a") + int(26 * d)) for d in row[1 : 5 + int(7 * row[0])]) for row in dice]
+
+
+def split_wording(spec: str) -> tuple[str, Wording | None]:
+    """The encoder's own name, and the way with words after it."""
+    found = ENDING.search(spec)
+    if found is None:
+        return spec, None
+    base = spec[: found.start()]
+    if base == "none":
+        raise UserError(f"encoder '{spec}': without an encoder nothing is said of classes; write for example {EXAMPLE}")
+    if found["alone"]:
+        return base, Waffle()
+    file = Path(found["file"]).expanduser()
+    return base, CuPL(file) if found["way"] == "cupl" else DCLIP(file)

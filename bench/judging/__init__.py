@@ -1,0 +1,1 @@
+"""The only reader of an exam. Returns numbers; writes nothing and chooses nothing."""

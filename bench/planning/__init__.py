@@ -1,0 +1,1 @@
+"""Grid file to cells, identities, states and stacks. Reads records, computes nothing."""

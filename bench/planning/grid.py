@@ -1,0 +1,127 @@
+"""The grid: the axes of a paper's table and the cells that they span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.contract import configure
+from pzsl_bench.data.ambiguity import AMBIGUITIES
+from pzsl_bench.data.source import find_dataset
+from pzsl_bench.planning.draws import settled
+from pzsl_bench.planning.grid_file import apply, read_grid
+from pzsl_bench.planning.grid_schema import Axes, Point, Row, read_axes, written
+from pzsl_bench.records.cell import Cell
+
+
+def load_grid(name_or_path: str, overrides: list[str] | None = None) -> Grid:
+    """The shipped grid of that name, or the grid in a file, after `--set KEY=VALUE` overrides."""
+    label, stem, data = read_grid(name_or_path)
+    content, touched = apply(data, overrides or [])
+    axes = read_axes(content, label, touched)
+    grid = Grid(axes.name or stem, axes)
+    if not grid.cells():
+        raise UserError(f"{label}: exclude removes every cell of the grid")
+    for name, rate in dict.fromkeys((cell.ambiguity, cell.rate) for cell in grid.cells()):
+        try:
+            AMBIGUITIES.get(name).check_rate(rate)
+        except UserError as error:
+            raise UserError(f"{label}: {error}") from None
+    return grid
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A checked grid."""
+
+    name: str
+    axes: Axes
+
+    @property
+    def about(self) -> str:
+        """What the grid is for, in the words of its file."""
+        return self.axes.about.strip()
+
+    def cells(self) -> list[Cell]:
+        """Every cell once, in a stable order: the axes less `exclude`, then the points of `include`."""
+        return list(self._cells)
+
+    def resolved(self) -> dict[str, Any]:
+        """The grid with everything written out, to be kept beside its results; it can be loaded again."""
+        axes = self.axes
+        content = {"name": self.name, **axes.model_dump(exclude={"name", "include", "exclude"})}
+        content["methods"] = [written(row) for row in axes.methods]
+        for key in ("include", "exclude"):
+            if points := getattr(axes, key):
+                content[key] = [point.model_dump(exclude_defaults=True) for point in points]
+        return content
+
+    @cached_property
+    def _cells(self) -> list[Cell]:
+        regions = [self._region(point) for point in self.axes.exclude]
+        cells = dict.fromkeys(c for c in self._span(Point()) if not any(covers(c) for covers in regions))
+        for point in self.axes.include:
+            cells.update(dict.fromkeys(self._span(point)))
+        return list(cells)
+
+    def _span(self, point: Point) -> Iterator[Cell]:
+        """All cells of a point; keys it does not give take the axes."""
+        axes = self.axes
+        rows = axes.methods if point.method is None else self._rows(point)
+        tune = axes.tune if point.tune is None else point.tune
+        for dataset in point.dataset or axes.datasets:
+            encoders = [_encoder(e, dataset) for e in point.encoder or axes.encoders]
+            for encoder, ambiguity, rate, (method, settings), select, seed in product(
+                encoders,
+                point.ambiguity or axes.ambiguities,
+                point.rate or axes.rates,
+                rows,
+                point.select or axes.select,
+                point.seed or axes.seeds,
+            ):
+                yield settled(Cell(dataset, encoder, ambiguity, rate, method, settings, seed, select, tune))
+
+    def _rows(self, point: Point) -> list[Row]:
+        """Its methods with its settings; without settings, the grid's own rows of a method that it has."""
+        if point.settings:
+            return point.own_rows()
+        rows = []
+        for row in point.own_rows():
+            rows += [own for own in self.axes.methods if own[0] == row[0]] or [row]
+        return rows
+
+    def _region(self, point: Point) -> Callable[[Cell], bool]:
+        """Whether a cell matches every key that the point gives."""
+        wanted = point.own_rows()
+        rows = {row for row in self.axes.methods if any(matches(row, want) for want in wanted)}
+
+        def covers(cell: Cell) -> bool:
+            return (
+                (point.dataset is None or cell.dataset in point.dataset)
+                and (point.encoder is None or cell.encoder in {_encoder(e, cell.dataset) for e in point.encoder})
+                and (point.ambiguity is None or cell.ambiguity in point.ambiguity)
+                and (point.rate is None or cell.rate in point.rate)
+                and (point.method is None or (cell.method, cell.settings) in rows)
+                and (point.seed is None or cell.seed in point.seed)
+                and (point.select is None or cell.select in point.select)
+                and (point.tune is None or cell.tune == point.tune)
+            )
+
+        return covers
+
+
+def _encoder(spec: str, dataset: str) -> str:
+    """The encoder behind "default"."""
+    return find_dataset(dataset).default_encoder if spec == "default" else spec
+
+
+def matches(row: Row, want: Row) -> bool:
+    """Whether a row is the wanted method with at least the wanted settings, defaults counted as settings."""
+    if row[0] != want[0]:
+        return False
+    method = configure(row[0], dict(row[1]))
+    return all(getattr(method, setting) == value for setting, value in want[1])

@@ -1,0 +1,270 @@
+"""What may stand in a grid file: every key and value checked, every mistake told where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from pzsl_bench.base.errors import UserError, unknown
+from pzsl_bench.contract import METHODS, configure
+from pzsl_bench.data.ambiguity import AMBIGUITIES
+from pzsl_bench.data.source import find_dataset
+from pzsl_bench.planning.grid_file import method_entries
+from pzsl_bench.records.cell import Scalar
+from pzsl_bench.selecting.rules import MOST_DRAWS, check_pair, find_rule
+
+MOST_SEEDS = 100_000
+COUNTS = "counts"
+"""In the context of a validation: whether rates may be numbers; each ambiguity checks its own when cells are known."""
+Row = tuple[str, tuple[tuple[str, Scalar], ...]]
+"""A method with the settings that the grid gives it, in name order."""
+
+
+def expand(name: str, settings: Mapping[str, Any]) -> Iterator[Row]:
+    """Rows of a method whose settings may be lists; values in the types of the method's defaults."""
+    METHODS.get(name)
+    axes = []
+    for setting, value in settings.items():
+        if value == []:
+            raise UserError(f"{name}.{setting}: is empty; give at least one value")
+        axes.append(value if isinstance(value, list) else [value])
+    for point in product(*axes):
+        method = configure(name, dict(zip(map(str, settings), point, strict=True)))
+        yield name, tuple((setting, getattr(method, setting)) for setting in sorted(settings))
+
+
+def written(row: Row) -> str | dict[str, dict[str, Scalar]]:
+    """A row as a grid file writes it."""
+    name, settings = row
+    return {name: dict(settings)} if settings else name
+
+
+def _plainly(check: Callable[[Any], Any], value: Any) -> Any:
+    # pydantic collects ValueErrors with the place they belong to; a UserError would fly past it.
+    try:
+        return check(value)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+def _listed(value: Any) -> list[Any]:
+    """A single value counts as a list of one."""
+    if value is None or value == [] or value == "":
+        raise ValueError("is empty; give at least one value")
+    return value if isinstance(value, list) else [value]
+
+
+def _once(values: list[Any], write: Callable[[Any], Any] = lambda v: v) -> list[Any]:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{write(value)!r} is there twice")
+        seen.add(value)
+    return values
+
+
+def _axis(check: Callable[[Any], Any]) -> BeforeValidator:
+    """A list on which every value is valid and stands once."""
+    return BeforeValidator(lambda value: _once([_plainly(check, item) for item in _listed(value)]))
+
+
+def _named(look_up: Callable[[str], object]) -> BeforeValidator:
+    """An axis of names that `look_up` knows."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{value!r} is not a name")
+        look_up(value)
+        return value
+
+    return _axis(check)
+
+
+def _rate(value: Any, counts: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is not a number between 0 and 1")
+    if not 0 <= value <= 1 and not (counts and value > 1 and float(value).is_integer()):
+        raise ValueError(f"{value!r} is not between 0 and 1")
+    return float(value)
+
+
+def _counts(content: Mapping[str, Any]) -> bool:
+    """Whether an ambiguity that a grid file names has a number as its rate, and not a share."""
+    points = [point for key in ("include", "exclude") for point in _points(content.get(key))]
+    named = [content.get("ambiguities"), *(point.get("ambiguity") for point in points if isinstance(point, dict))]
+    names = {str(name) for some in named for name in (some if isinstance(some, list) else [some])}
+    return any(found.least is not None for name, found in AMBIGUITIES.all().items() if name in names)
+
+
+def _rates(value: Any, info: ValidationInfo) -> list[float]:
+    """A list of rates, each once."""
+    counts = bool((info.context or {}).get(COUNTS))
+    return _once([_plainly(lambda item: _rate(item, counts), item) for item in _listed(value)])
+
+
+def _seeds(value: Any) -> list[int]:
+    """[0, 1, 2], or a range "0-2", or ranges in a list."""
+    seeds: list[int] = []
+    for item in _listed(value):
+        first, dash, last = (part.strip() for part in str(item).partition("-"))
+        whole = first.isdecimal() and (last.isdecimal() or not dash)
+        if isinstance(item, bool) or not isinstance(item, int | str) or not whole:
+            raise ValueError(f"{item!r} is not a seed: write whole numbers from 0 on, or a range such as 0-4")
+        low, high = int(first), int(last or first)
+        if not low <= high < low + MOST_SEEDS:
+            raise ValueError(f"{item!r} is not a range of 1 to {MOST_SEEDS} seeds")
+        seeds.extend(range(low, high + 1))
+    return _once(seeds)
+
+
+def _seed_axis(value: Any) -> list[int]:
+    """As `_seeds`, or a count: 5 means 0-4."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MOST_SEEDS:
+            raise ValueError(
+                f"{value} is not a count of seeds (1 to {MOST_SEEDS}); one seed alone is written [{value}]"
+            )
+        return list(range(value))
+    return _seeds(value)
+
+
+def _tune(value: Any) -> int:
+    """A number of draws, plain or as {draws: 20}; 0 leaves settings as they are."""
+    if isinstance(value, dict):
+        if set(value) != {"draws"}:
+            raise ValueError("write a number of draws, such as 20 or {draws: 20}")
+        value = value["draws"]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is not a number of draws, such as 20")
+    if value == 1:
+        raise ValueError("1 draw is the settings as they are; write 2 or more, or leave it out")
+    if not 0 <= value <= MOST_DRAWS:
+        raise ValueError(f"{value} is not a number of draws from 2 to {MOST_DRAWS}")
+    return value
+
+
+def _rows(value: Any, others: ValidationInfo) -> list[Row]:
+    """Every combination of the settings of every entry."""
+    datasets = others.data.get("datasets")
+    entries = _plainly(lambda it: method_entries(it, datasets), value if value == "all" else _listed(value))
+    return _once([row for entry in entries for row in _plainly(lambda e: list(expand(*e)), entry)], written)
+
+
+def _points(value: Any) -> Any:
+    """No entry, one, or a list of them."""
+    return [value] if isinstance(value, dict) else value or []
+
+
+Datasets = Annotated[list[str], _named(find_dataset)]
+Encoders = Annotated[list[str], _named(str)]
+Ambiguities = Annotated[list[str], _named(AMBIGUITIES.get)]
+Rates = Annotated[list[float], BeforeValidator(_rates)]
+Methods = Annotated[list[str], _named(METHODS.get)]
+Selects = Annotated[list[str], _named(find_rule)]
+Tune = Annotated[int, BeforeValidator(_tune)]
+
+
+class Point(BaseModel):
+    """A part of the grid: each key given narrows it to one value, or to any of a list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: Datasets | None = None
+    encoder: Encoders | None = None
+    ambiguity: Ambiguities | None = None
+    rate: Rates | None = None
+    method: Methods | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    seed: Annotated[list[int], BeforeValidator(_seeds)] | None = None
+    select: Selects | None = None
+    tune: Tune | None = None
+
+    @model_validator(mode="after")
+    def _settings_belong_to_a_method(self) -> Point:
+        if self.settings and not self.method:
+            raise ValueError("settings need a 'method' beside them")
+        _plainly(lambda point: point.own_rows(), self)
+        return self
+
+    def own_rows(self) -> list[Row]:
+        """Its methods, with its settings."""
+        return [row for name in self.method or () for row in expand(name, self.settings)]
+
+
+class Axes(BaseModel):
+    """A whole grid file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(None, pattern=r"^\w[\w.-]*$")
+    about: str = ""
+    datasets: Datasets
+    encoders: Encoders = ["default"]
+    ambiguities: Ambiguities
+    rates: Rates
+    seeds: Annotated[list[int], BeforeValidator(_seed_axis)] = [0]
+    methods: Annotated[list[Row], BeforeValidator(_rows)]
+    select: Selects = ["last"]
+    tune: Annotated[Tune, Field(validate_default=True)] = 0
+    include: Annotated[list[Point], BeforeValidator(_points)] = []
+    exclude: Annotated[list[Point], BeforeValidator(_points)] = []
+
+    @field_validator("tune")
+    @classmethod
+    def _draws_have_a_rule(cls, tune: int, others: ValidationInfo) -> int:
+        for select in others.data.get("select", []):
+            _plainly(lambda pair: check_pair(*pair), (select, tune))
+        return tune
+
+    @field_validator("include")
+    @classmethod
+    def _draws_of_points_have_a_rule(cls, points: list[Point], others: ValidationInfo) -> list[Point]:
+        for point in points:
+            tune = others.data.get("tune", 0) if point.tune is None else point.tune
+            for select in point.select or others.data.get("select", []):
+                _plainly(lambda pair: check_pair(*pair), (select, tune))
+        return points
+
+
+def read_axes(content: Mapping[str, Any], label: str, touched: set[str]) -> Axes:
+    """The checked content of a grid file; keys in `touched` came from the command line."""
+    try:
+        return Axes.model_validate(dict(content), context={COUNTS: _counts(content)})
+    except ValidationError as error:
+        # An unknown key comes before the missing one that it was meant to be.
+        found = error.errors(include_url=False)
+        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+    top, *rest = first["loc"]
+    # Draws and the rule that chooses among them are checked together, under the name of the later key.
+    source = "--set" if top in touched or (top == "tune" and "select" in touched) else label
+    if first["type"] == "extra_forbidden":
+        known = Point.model_fields if rest else Axes.model_fields
+        where = f"{_place(top, rest[:-1])}: " if rest else ""
+        raise UserError(f"{source}: {where}{unknown('key', str(first['loc'][-1]), known)}")
+    reasons = {
+        "model_type": "write keys such as {rate: 0.5, method: naive}",
+        "dict_type": "write 'setting: value' pairs",
+        "list_type": "write a list",
+        "string_type": "is not text",
+        "missing": "is missing; a grid names datasets, ambiguities, rates and methods",
+        "string_pattern_mismatch": "a name may hold letters, digits, '.', '_' and '-'",
+    }
+    reason = reasons.get(first["type"]) or first.get("ctx", {}).get("error") or first["msg"]
+    raise UserError(f"{source}: {_place(top, rest)}: {' '.join(str(reason).split())}")
+
+
+def _place(top: int | str, rest: list[int | str]) -> str:
+    """include[2].rate, counted from one as a reader counts."""
+    return f"{top}" + "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in rest)

@@ -1,0 +1,108 @@
+"""What determines a result, and the names from which its random numbers come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pzsl_bench.base import randomness
+from pzsl_bench.base.errors import MissingDataError
+from pzsl_bench.contract import Method
+from pzsl_bench.contract.needs import OF_NAMES
+from pzsl_bench.data.ambiguity import AMBIGUITIES
+from pzsl_bench.data.source import find_dataset
+from pzsl_bench.encoding.cache import cache_root
+from pzsl_bench.encoding.crops import RECIPE
+from pzsl_bench.encoding.encoder import find_encoder
+from pzsl_bench.judging.tag_metrics import VERSION as TAG_METRICS
+from pzsl_bench.planning.draws import searched
+from pzsl_bench.planning.offers import offers
+from pzsl_bench.planning.options import Options
+from pzsl_bench.records.cell import PROTOCOL, Cell
+from pzsl_bench.selecting.rules import SELECTION
+from pzsl_bench.synonyms.space import VERSION as SPACES
+from pzsl_bench.synonyms.words import find_synonyms
+from pzsl_bench.training.soft_labels import feed_facts
+
+
+def cell_key(cell: Cell) -> str:
+    """The name from which all random numbers of a cell's training come.
+
+    The settings are not in it: two settings of a method are compared on the same initialisation and batches.
+    """
+    return f"{draw_key(cell)}|{cell.encoder}|{cell.method}"
+
+
+def draw_key(cell: Cell) -> str:
+    """The name that all methods share at one (dataset, ambiguity, rate, seed)."""
+    return f"{cell.dataset}|{cell.ambiguity}|{cell.rate!r}|{cell.seed}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan must know of a (dataset, encoder)."""
+
+    identity: dict[str, Any]
+    """What identifies the data and the encoding."""
+    offers: frozenset[str]
+    """What methods and ambiguities may need, and it has."""
+    task: str
+    """What is asked of its images: their class, or their tags."""
+    class_names: tuple[str, ...]
+
+
+def dataset_facts(cell: Cell, options: Options, problems: list[str]) -> Facts | None:
+    """Facts of the cell's data and encoding; None when one of them is not here."""
+    try:
+        data = find_dataset(cell.dataset, options.data)
+        source = data.open()
+        encoder = find_encoder(cell.encoder, cache=cache_root(options.cache))
+        said = (source.templates,) if source.contexts is None else (source.templates, source.contexts)
+        names = (source.class_names, *said, source.seen, source.unseen, source.validation)
+        identity = {
+            "dataset_version": data.info.version,
+            "dataset_checksum": source.checksum,
+            "classes": f"{randomness.key(*names):016x}",
+            "encoder_fingerprint": encoder.fingerprint(),
+        }
+        if source.task == "tags":
+            identity |= {"task": source.task, "tag_metrics": TAG_METRICS, "top": list(source.top)}
+        return Facts(identity, offers(source, cell.encoder), source.task, source.class_names)
+    except MissingDataError as missing:
+        problems.append(str(missing))
+        return None
+
+
+def names_identity(cell: Cell, method: Method, facts: Facts, options: Options, known: dict[str, str]) -> dict[str, Any]:
+    """What identifies the names of classes, for a method that reads more than one of each."""
+    if not method.needs & OF_NAMES & facts.offers:
+        return {}
+    if cell.dataset not in known:
+        found = find_synonyms(cell.dataset, facts.class_names, options.data, cache_root(options.cache))
+        known[cell.dataset] = found.fingerprint()
+    return {"synonyms": [known[cell.dataset], SPACES]}
+
+
+def result_identity(cell: Cell, method: Method, facts: dict[str, Any]) -> dict[str, Any]:
+    """Everything that determines the result of a cell."""
+    chosen: dict[str, Any] = {}
+    if cell.select != "last":
+        chosen["select"] = [cell.select, SELECTION]
+    if cell.tune:
+        chosen["tune"] = {"draws": cell.tune, "search": searched(type(method), dict(cell.settings))}
+    return {
+        "protocol": PROTOCOL,
+        "dataset": cell.dataset,
+        "encoder": cell.encoder,
+        **facts,
+        "ambiguity": cell.ambiguity,
+        "ambiguity_version": AMBIGUITIES.get(cell.ambiguity).version,
+        "rate": cell.rate,
+        "method": cell.method,
+        "method_version": method.info.version,
+        "settings": {f.name: getattr(method, f.name) for f in fields(method)},
+        "seed": cell.seed,
+        **feed_facts(method.feed),
+        **({"views": RECIPE} if "views" in method.needs else {}),
+        **chosen,
+    }

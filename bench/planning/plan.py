@@ -1,0 +1,161 @@
+"""What a grid asks for, what is already there, and which cells are trained together."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from pzsl_bench.base.identity import identity_hash
+from pzsl_bench.contract import METHODS, Method, configure
+from pzsl_bench.contract.settings import may_vary
+from pzsl_bench.data.source import find_dataset
+from pzsl_bench.planning.grid import Grid
+from pzsl_bench.planning.identity import Facts, dataset_facts, names_identity, result_identity
+from pzsl_bench.planning.offers import lack_of
+from pzsl_bench.planning.options import Options
+from pzsl_bench.planning.tasks import check_tasks
+from pzsl_bench.records.cell import Cell
+from pzsl_bench.records.records import Record, Records, Status
+from pzsl_bench.selecting.rules import find_rule
+
+
+class State(StrEnum):
+    """Where a cell stands."""
+
+    DONE = "done"
+    MISSING = "missing"
+    STALE = "stale"
+    """Only records of another identity are there: an older version, other data, other weights."""
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    BLOCKED = "blocked"
+    """Its data or weights are not on this machine, or the dataset lacks what the method needs."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell with its identity and state."""
+
+    cell: Cell
+    method: Method
+    identity: dict[str, Any]
+    hash: str
+    state: State
+    record: Record | None = None
+    lack: str = ""
+    """What its dataset cannot give, as a sentence; a cell blocked for that reason will never run."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a grid."""
+
+    name: str
+    cells: list[Planned]
+    problems: list[str]
+    spent: float
+    """Seconds that planning took."""
+    costs: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Median seconds that one training of (dataset, method) took in the past."""
+
+    def todo(self, retry_failed: bool = False, fresh: bool = False) -> list[Planned]:
+        """The cells to compute now."""
+        wanted = {State.MISSING, State.STALE}
+        if retry_failed:
+            wanted.add(State.FAILED)
+        if fresh:
+            wanted |= {State.DONE, State.FAILED, State.DIVERGED}
+        return [p for p in self.cells if p.state in wanted]
+
+    @property
+    def stacks(self) -> list[list[Planned]]:
+        """The cells to compute, as they will be trained together."""
+        return stacks(self.todo())
+
+    @property
+    def seconds(self) -> float | None:
+        """Estimate for what is to do; None while nothing like it has run."""
+        todo = self.todo()
+        known = [(self.costs.get((p.cell.dataset, p.cell.method)), trainings(p.cell)) for p in todo]
+        if not todo or any(cost is None for cost, _ in known):
+            return None if todo else 0.0
+        return sum(cost * number for cost, number in known if cost is not None)
+
+    def records(self) -> list[Record]:
+        """The current records of the grid's cells."""
+        return [p.record for p in self.cells if p.record is not None]
+
+
+def trainings(cell: Cell) -> int:
+    """How many trainings a cell takes: its draws, in every fold, and the rehearsal of the chosen one."""
+    return max(1, cell.tune) * max(1, find_rule(cell.select).folds) + 1
+
+
+def stacks(cells: Iterable[Planned]) -> list[list[Planned]]:
+    """Cells that can be trained together: same problem, method and way to choose, same settings but for floats."""
+    together: dict[tuple[Any, ...], list[Planned]] = defaultdict(list)
+    for planned in cells:
+        cell, method = planned.cell, planned.method
+        fixed = tuple((f.name, v) for f in fields(method) if not may_vary(f, v := getattr(method, f.name)))
+        together[(cell.dataset, cell.encoder, cell.method, fixed, cell.select, cell.tune)].append(planned)
+    return list(together.values())
+
+
+def make_plan(grid: Grid, options: Options) -> Plan:
+    """Look up every cell of the grid among the records."""
+    started = time.perf_counter()
+    records = Records(options.results / "records")
+    problems: list[str] = []
+    lacks: dict[tuple[str, str, str], str] = {}
+    cells: list[Planned] = []
+    facts: dict[tuple[str, str], Facts | None] = {}
+    tasks: dict[str, str] = {}
+    words: dict[str, str] = {}
+    for cell in grid.cells():
+        place = (cell.dataset, cell.encoder)
+        if place not in facts:
+            facts[place] = found = dataset_facts(cell, options, problems)
+            tasks[cell.dataset] = found.task if found else find_dataset(cell.dataset).task
+        method, here = configure(cell.method, dict(cell.settings)), facts[place]
+        known = {**here.identity, **names_identity(cell, method, here, options, words)} if here else {}
+        identity = result_identity(cell, method, known)
+        name = identity_hash(identity)
+        lack = lack_of(cell, method, here.task, here.offers, lacks) if here else ""
+        record = None if lack else records.find(cell, name)
+        state = State.BLOCKED if lack or not here else _state(cell, name, record, records)
+        cells.append(Planned(cell, method, identity, name, state, record, lack))
+    check_tasks(grid.cells(), tasks)
+    problems += lacks.values()
+    problems += records.problems
+    problems += [f"plug-in left out: {reason}" for reason in METHODS.broken.values()]
+    return Plan(grid.name, cells, problems, time.perf_counter() - started, _costs(cells))
+
+
+def _state(cell: Cell, name: str, record: Record | None, records: Records) -> State:
+    if record is None:
+        return State.STALE if records.others(cell, name) else State.MISSING
+    return {
+        Status.DONE: State.DONE,
+        Status.FAILED: State.FAILED,
+        Status.DIVERGED: State.DIVERGED,
+    }[record.status]
+
+
+def _costs(cells: list[Planned]) -> dict[tuple[str, str], float]:
+    past: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for planned in cells:
+        if planned.record is not None:
+            seconds = planned.record.seconds / trainings(planned.cell)
+            past[(planned.cell.dataset, planned.cell.method)].append(seconds)
+    return {where: statistics.median(seconds) for where, seconds in past.items()}
+
+
+def updated(plan: Plan, records: Sequence[Record]) -> Plan:
+    """The plan with fresh records in place of the old ones."""
+    by_hash = {r.hash: r for r in records}
+    return replace(plan, cells=[replace(p, record=by_hash.get(p.hash, p.record)) for p in plan.cells])

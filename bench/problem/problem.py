@@ -1,0 +1,156 @@
+"""A dataset seen through an encoder, and its two sides: the study (what methods see) and the exam (what judges see)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pzsl_bench.base import randomness
+from pzsl_bench.contract.text_tower import Tower
+from pzsl_bench.data.ambiguity import Labelled
+from pzsl_bench.data.tag_corruption import Marks
+from pzsl_bench.problem.exam import Exam
+from pzsl_bench.problem.studies import Studies
+
+HELD_OUT = 0.2
+"""Share of the training images of each fitted class that the rehearsal keeps for its own exam."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Tensors of one (dataset, encoder). Classes are numbered seen first, then unseen."""
+
+    name: str
+    train: Tensor
+    """(N, d) training images of seen classes, or with seen tags."""
+    train_truth: NDArray[np.int64]
+    """(N,) their classes; empty where images have tags."""
+    test: Tensor
+    """(M, d)"""
+    test_truth: NDArray[np.int64]
+    texts: Tensor
+    """(C, a)"""
+    class_names: tuple[str, ...]
+    seen: int
+    validation: tuple[int, ...]
+    """Seen classes that play the unseen ones in the rehearsal, and in the first of several."""
+    scale: float
+    unreadable: int = 0
+    candidates: NDArray[np.bool_] | None = None
+    """(N, K) the candidate sets that the training images came with, where they did."""
+    ordinal: bool = False
+    """Whether class numbers are positions on a scale."""
+    views: Tensor | None = None
+    """(V, N, d) encoded augmented crops of the training images, where there are any."""
+    tower: Tower | None = None
+    """The encoder's text tower, if asked for; the rows of `texts` are then such as it reads."""
+    train_tags: Marks | None = None
+    """(N, K) the seen tags of the training images, where an image may have several."""
+    test_tags: Marks | None = None
+    """(M, C) all tags of the test images."""
+    top: tuple[int, ...] = ()
+    """How many tags are named for an image when precision and recall are measured."""
+    synonyms: Tensor | None = None
+    """(C, m, a) all names of each class, its own first, rows of zeros at the end; only if asked for."""
+
+    def to(self, device: torch.device) -> Problem:
+        """The same problem on a device."""
+        views = None if self.views is None else self.views.to(device)
+        synonyms = None if self.synonyms is None else self.synonyms.to(device)
+        train, test, texts = self.train.to(device), self.test.to(device), self.texts.to(device)
+        return replace(self, train=train, test=test, texts=texts, views=views, synonyms=synonyms)
+
+    @cached_property
+    def labelled(self) -> Labelled:
+        """The harness's own view, from which candidate sets are drawn."""
+
+        def reference() -> NDArray[np.float64]:
+            images, names = self.train.double().cpu().numpy(), self.texts[: self.seen].double().cpu().numpy()
+            return np.asarray(self.scale * images @ names.T)
+
+        texts = self.texts[: self.seen].double().cpu().numpy()
+        return Labelled(self.train_truth, self.seen, texts, reference, self.candidates, self.train_tags)
+
+    def studies(self, drawn: Tensor, keys: Sequence[str], draws: Sequence[str]) -> Studies:
+        """The study side for a stack of candidate sets (R, N, K), or of annotations of tags (int8)."""
+        return Studies(
+            features=self.train,
+            texts=self.texts[: self.seen],
+            class_names=self.class_names[: self.seen],
+            scale=self.scale,
+            candidates=drawn,
+            keys=tuple(keys),
+            draws=tuple(draws),
+            views=self.views,
+            tower=self.tower,
+            synonyms=None if self.synonyms is None else self.synonyms[: self.seen],
+        ).with_candidates(drawn)
+
+    def exam(self) -> Exam:
+        """The judge's side."""
+        truths = (self.test_truth, self.texts, self.seen, self.train_truth, self.ordinal)
+        return Exam(self.test, *truths, self.test_tags, self.train_tags, self.top)
+
+    @property
+    def can_rehearse(self) -> bool:
+        """Whether there is something to choose for (unseen classes) and something to choose by (validation classes).
+
+        Tags are not rehearsed: their literature calibrates nothing.
+        """
+        return self.test_tags is None and len(self.class_names) > self.seen and len(self.validation) > 0
+
+    def acting(self, fold: int) -> tuple[int, ...]:
+        """The seen classes that play the unseen ones in a fold: in fold 0 the validation classes, then others.
+
+        Folds are of one size, and no class plays twice before all have played.
+        """
+        others = [k for k in range(self.seen) if k not in self.validation]
+        shuffled = randomness.permutation(randomness.key("rehearsal", self.name, "folds"), len(others))
+        turns = [*self.validation, *(others[i] for i in shuffled)]
+        size = len(self.validation)
+        return tuple(turns[(fold * size + i) % self.seen] for i in range(size))
+
+    def rehearsal(self, fold: int = 0) -> tuple[Problem, NDArray[np.int64], NDArray[np.int64]]:
+        """The same problem played with seen classes only, and which training rows and classes it is fitted on.
+
+        Some of them take the part of the unseen ones; a share of the other classes' training images takes
+        the part of the seen test images. Whatever is chosen (calibration, tuning) is chosen here: no test image
+        and no unseen class has a part in it.
+        """
+        held_out = self.acting(fold)
+        fitted = np.array([k for k in range(self.seen) if k not in held_out], dtype=np.int64)
+        acting = np.array(held_out, dtype=np.int64)
+        held = np.zeros(len(self.train_truth), dtype=bool)
+        for k in fitted:
+            rows = np.flatnonzero(self.train_truth == k)
+            order = randomness.permutation(randomness.key("rehearsal", self.name, self.class_names[k]), len(rows))
+            held[rows[order[: int(HELD_OUT * len(rows))]]] = True
+        fits = np.isin(self.train_truth, fitted) & ~held
+        classes = np.concatenate([fitted, acting])
+        number = np.full(self.seen, -1, dtype=np.int64)
+        number[classes] = np.arange(len(classes))
+        rows = np.flatnonzero(fits)
+        inside = torch.from_numpy(rows).to(self.train.device)
+        named = torch.from_numpy(classes).to(self.texts.device)
+        small = Problem(
+            name=self.name,
+            train=self.train[inside],
+            train_truth=number[self.train_truth[rows]],
+            test=self.train[torch.from_numpy(np.flatnonzero(~fits)).to(self.train.device)],
+            test_truth=number[self.train_truth[~fits]],
+            texts=self.texts[named],
+            class_names=tuple(self.class_names[k] for k in classes),
+            seen=len(fitted),
+            validation=(),
+            scale=self.scale,
+            views=None if self.views is None else self.views[:, inside],
+            tower=self.tower,
+            synonyms=None if self.synonyms is None else self.synonyms[named],
+        )
+        return small, rows, fitted

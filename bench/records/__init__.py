@@ -1,0 +1,1 @@
+"""What a result is called, what it holds and how it is kept on disk. No method, no torch."""

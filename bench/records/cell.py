@@ -1,0 +1,66 @@
+"""One result of the grid: where it stands on the axes, and what determines it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+PROTOCOL = 1
+"""Raised when the meaning of a result changes for every method: splits, metrics, candidate sets."""
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """A point of the grid. `settings` are the hyper-parameters that the grid sets, in name order."""
+
+    dataset: str
+    encoder: str
+    ambiguity: str
+    rate: float
+    method: str
+    settings: tuple[tuple[str, Scalar], ...]
+    seed: int
+    select: str = "last"
+    """The rule that chooses the epoch, and the draw of the settings where there are several."""
+    tune: int = 0
+    """How many draws of the settings there are, the grid's own included; 0 leaves them as they are."""
+
+    @property
+    def row(self) -> str:
+        """The method with its settings, as tables and commands name it: eszsl(candidates_as=random) [covering]."""
+        settings = f"({','.join(f'{k}={v}' for k, v in self.settings)})" if self.settings else ""
+        return f"{self.method}{settings} {choice_label(self.select, self.tune)}".rstrip()
+
+    @property
+    def where(self) -> dict[str, Scalar]:
+        """The coordinates as plain columns."""
+        return {
+            "dataset": self.dataset,
+            "encoder": self.encoder,
+            "ambiguity": self.ambiguity,
+            "rate": self.rate,
+            "method": self.row,
+            "seed": self.seed,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.encoder}/{self.ambiguity}-{self.rate:g}/{self.row}/seed {self.seed}"
+
+
+def split_row(row: str) -> tuple[str, dict[str, str], str]:
+    """The parts of a row's name: method, settings as text, and how it was chosen (empty for the end of training)."""
+    found = re.fullmatch(r"([^( ]*)(?:\((.*)\))?(?: (\[.*\]))?", row, re.DOTALL)
+    if found is None:
+        return row, {}, ""
+    method, inside, choice = found.groups()
+    pairs = re.split(r",(?=\w+=)", inside) if inside else []
+    return method, {key: value for key, _, value in (pair.partition("=") for pair in pairs)}, choice or ""
+
+
+def choice_label(select: str, tune: int) -> str:
+    """How rows name it: [covering, 20 draws]; empty for the end of an untuned training."""
+    parts = [select] if select != "last" else []
+    parts += [f"{tune} draws"] if tune else []
+    return f"[{', '.join(parts)}]" if parts else ""

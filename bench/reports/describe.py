@@ -1,0 +1,224 @@
+"""What there is, in words: the text behind `list` and `show`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pzsl_bench.base.errors import unknown
+from pzsl_bench.base.yaml_files import SUFFIXES
+from pzsl_bench.contract import METHODS
+from pzsl_bench.data.ambiguity import AMBIGUITIES
+from pzsl_bench.data.source import DATASETS, find_dataset
+from pzsl_bench.planning.grid_file import grid_names, read_grid
+from pzsl_bench.planning.tasks import in_words
+from pzsl_bench.reports.landmark import LANDMARKS, headline, load_landmark
+from pzsl_bench.selecting.rules import find_rule
+
+
+def listing(kind: str) -> str:
+    """One line for each method, dataset, grid, ambiguity or landmark."""
+    rows: list[tuple[str, ...]]
+    if kind == "methods":
+        rows = [(name, c.info.title, c.info.family, _asked(c.tasks)) for name, c in METHODS.all().items()]
+    elif kind == "datasets":
+        rows = [
+            (
+                name,
+                cls.info.title,
+                _asked({cls.info.task}),
+                f"variants: {', '.join(cls.info.variants)}" if cls.info.variants else "",
+            )
+            for name, cls in DATASETS.all().items()
+        ]
+    elif kind == "ambiguities":
+        rows = [(name, found.title, _asked({found.task}), found.summary) for name, found in AMBIGUITIES.all().items()]
+    elif kind == "landmarks":
+        rows = [(name, *headline(name)) for name in LANDMARKS.names()]
+    else:
+        rows = [(name, str(read_grid(name)[2].get("about", ""))) for name in grid_names()]
+    return columns(rows)
+
+
+def _asked(tasks: Iterable[str]) -> str:
+    """The tasks, where they are not the usual one."""
+    return "" if set(tasks) == {"classes"} else ", ".join(sorted(tasks))
+
+
+def broken() -> list[str]:
+    """Plug-ins that could not be loaded, with the reason."""
+    return [
+        f"{registry.kind} '{name}' left out: {reason}"
+        for registry in (METHODS, DATASETS)
+        for name, reason in registry.broken.items()
+    ]
+
+
+def description(name: str) -> str:
+    """All that is known under a name; a name may be known in more than one kind."""
+    base = name.partition(":")[0]
+    found = []
+    if name in METHODS.names():
+        found.append(_method(name))
+    if base in DATASETS.names():
+        variants = name.split(":")[1:]
+        if variants:
+            find_dataset(name)
+        found.append(_dataset(base, variants))
+    if name in AMBIGUITIES.names():
+        found.append(_ambiguity(name))
+    if name in grid_names() or Path(name).suffix in SUFFIXES:
+        found.append(_grid(name))
+    if name in LANDMARKS.names():
+        found.append(_landmark(name))
+    if not found:
+        known = {*METHODS.names(), *DATASETS.names(), *AMBIGUITIES.names(), *grid_names(), *LANDMARKS.names()}
+        raise unknown("method, dataset, ambiguity, grid or landmark", name, known)
+    return "\n\n".join(found)
+
+
+def columns(rows: Iterable[Iterable[object]], indent: str = "  ") -> str:
+    """Rows of text under each other, the columns aligned."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(indent + line for line in lines)
+
+
+def _facts(**facts: object) -> str:
+    return columns((f"{key}:", value) for key, value in facts.items() if value not in ("", None, ()))
+
+
+def _bullets(title: str, lines: Iterable[str]) -> list[str]:
+    items = [f"  - {line}" for line in lines]
+    return [title, *items] if items else []
+
+
+def _method(name: str) -> str:
+    cls = METHODS.get(name)
+    info = cls.info
+    docs = sys.modules[cls.__module__].__doc__ or cls.__doc__ or ""
+    marks = "trained on true labels: a bound, marked in every table" if info.reveals_truth else ""
+    if info.transductive:
+        marks = "transductive: scores the unlabelled test images together; a block of its own in every table"
+    parts = [
+        f"{info.title} (method)",
+        _facts(
+            name=info.name,
+            version=info.version,
+            family=info.family,
+            task=in_words(cls.tasks),
+            citation=info.citation,
+            note=marks,
+        ),
+        "",
+        inspect.cleandoc(docs),
+    ]
+    settings = [f for f in fields(cls) if f.name not in cls.unused()]
+    if rows := [(f.name, _default(f.default), _range(f.metadata), f.metadata.get("meaning", "")) for f in settings]:
+        parts += ["", f"Settings (as in --set methods.{name}.{rows[0][0]}=VALUE)"]
+        parts.append(columns([("name", "default", "search", "meaning"), *rows]))
+    if info.deviations:
+        parts += ["", *_bullets("What differs from the paper", info.deviations)]
+    return "\n".join(parts)
+
+
+def _default(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _range(rules: Any) -> str:
+    if rules.get("choices"):
+        return "|".join(rules["choices"])
+    if rules.get("search"):
+        low, high = rules["search"]
+        return f"{low:g} to {high:g}, log"
+    return ""
+
+
+def _dataset(name: str, variants: Sequence[str]) -> str:
+    cls = DATASETS.get(name)
+    info = cls.info
+    docs = inspect.cleandoc(cls.__doc__ or sys.modules[cls.__module__].__doc__ or "")
+    parts = [
+        f"{info.title} (dataset)",
+        _facts(
+            name=info.name,
+            version=info.version,
+            task=in_words({cls(tuple(variants)).task}),
+            variants=", ".join(f"{name}:{variant}" for variant in info.variants),
+            encoder=cls.default_encoder,
+            licence=info.licence,
+            obtain=info.obtain,
+            citation=info.citation,
+        ),
+    ]
+    if docs:
+        parts += ["", docs]
+    if more := cls.details(variants):
+        parts += ["", more[0], columns(more[1])]
+    if info.deviations:
+        parts += ["", *_bullets("What differs from the source", info.deviations)]
+    return "\n".join(parts)
+
+
+def _ambiguity(name: str) -> str:
+    found = AMBIGUITIES.get(name)
+    task = in_words({found.task})
+    facts = _facts(name=found.name, version=found.version, task=task, rule=found.summary)
+    docs = inspect.cleandoc(found.draw.__doc__ or "")
+    return "\n".join([f"{found.title} (ambiguity)", facts, "", docs]).rstrip()
+
+
+def _grid(name: str) -> str:
+    from pzsl_bench.planning.grid import load_grid
+
+    grid = load_grid(name)
+    axes = grid.axes
+    rows = list(dict.fromkeys(cell.row for cell in grid.cells()))
+    facts = _facts(
+        about=grid.about,
+        cells=len(grid.cells()),
+        datasets=", ".join(axes.datasets),
+        encoders=", ".join(axes.encoders),
+        ambiguities=", ".join(axes.ambiguities),
+        rates=", ".join(f"{rate:g}" for rate in axes.rates),
+        seeds=", ".join(map(str, axes.seeds)),
+        select="; ".join(f"{name} ({find_rule(name).meaning})" for name in axes.select if axes.select != ["last"]),
+        draws=axes.tune or "",
+        include=len(axes.include) or "",
+        exclude=len(axes.exclude) or "",
+    )
+    return "\n".join([f"{grid.name} (grid)", facts, "", *_bullets("Rows", rows)])
+
+
+def _landmark(name: str) -> str:
+    landmark = load_landmark(name)
+    sheet, axes = landmark.sheet, landmark.grid.axes
+    facts = _facts(
+        origin=landmark.origin,
+        source=" ".join(sheet.source.split()),
+        use=" ".join(sheet.use.split()),
+        remark=" ".join(sheet.remark.split()),
+        metric=", ".join(sheet.metrics),
+        unit=sheet.unit,
+        dataset=", ".join(axes.datasets),
+        seeds=", ".join(map(str, axes.seeds)),
+    )
+    known = [
+        (row, metric, f"{found.mean:g}", "" if found.std is None else f"{found.std:g}", found.n)
+        for metric in sheet.metrics
+        for row in sheet.rows
+        if (found := landmark.of(row, metric))
+    ]
+    rows = columns([("row", "metric", "mean", "std", "n"), *known])
+    others = [
+        (name, other.network, ", ".join(f"{metric} {value}" for metric, value in other.values.items()))
+        for name, other in sheet.others.items()
+    ]
+    not_run = ["", "Not run", columns([("method", "network", "published"), *others])] if others else []
+    return "\n".join([f"{sheet.title} (landmark)", facts, "", "Rows", rows, *not_run])

@@ -1,0 +1,81 @@
+"""What a run leaves beside its records: tables, and the grid as it was run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.base.files import write_whole
+from pzsl_bench.records.metric_names import of_tags, telling
+
+if TYPE_CHECKING:
+    from pzsl_bench.planning.grid import Grid
+    from pzsl_bench.records.records import Record
+    from pzsl_bench.reports.tables import Format
+
+
+METRICS = ("H", "T1", "accuracy")
+"""The tables that a run may write at its end."""
+
+
+FILES: dict[Format, str] = {"markdown": "md", "latex": "tex"}
+
+
+def table_paths(results: Path, grid: str, metrics: Iterable[str]) -> dict[tuple[str, Format], Path]:
+    """Where the tables of a grid lie, by metric and format."""
+    folder = results / "tables"
+    return {(m, f): folder / f"{grid}-{m}.{suffix}" for m in metrics for f, suffix in FILES.items()}
+
+
+def old_tables(results: Path, grid: str) -> list[Path]:
+    """The tables that earlier runs of a grid wrote at their end."""
+    paths = [path for suffix in FILES.values() for path in (results / "tables").glob(f"*.{suffix}")]
+    ends = [(path, path.stem.removeprefix(f"{grid}-")) for path in paths if path.stem.startswith(f"{grid}-")]
+    return [path for path, metric in ends if metric in METRICS or of_tags(metric)]
+
+
+def telling_metrics(records: Iterable[Record]) -> tuple[str, ...]:
+    """The metrics that tell most: H and T1 of what can be judged on unseen classes, accuracy of other datasets.
+
+    Of images with tags mAP and F1.
+    """
+    done = [record for record in records if record.status == "done"]
+    judged = {metric: {r.dataset for r in done if r.metrics.get(metric) is not None} for metric in METRICS}
+    shown = [metric for metric in ("H", "T1") if judged[metric]]
+    if judged["accuracy"] - judged["H"]:
+        shown.append("accuracy")
+    shown += telling({name for record in done for name, value in record.metrics.items() if value is not None})
+    return tuple(shown) or ("H", "T1")
+
+
+def write_tables(grid: Grid, records: list[Record], results: Path) -> str:
+    """Write the tables as Markdown and LaTeX; returns them as text for the terminal."""
+    from pzsl_bench.records.records import frame
+    from pzsl_bench.reports.tables import table
+
+    tidy, seeds, metrics = frame(records), len(grid.axes.seeds), telling_metrics(records)
+    for (metric, fmt), path in table_paths(results, grid.name, metrics).items():
+        write(path, table(tidy, metric, fmt=fmt, seeds=seeds))
+    return "\n\n".join(table(tidy, metric, seeds=seeds).rstrip() for metric in metrics)
+
+
+def write_grid(grid: Grid, results: Path) -> bool:
+    """Keep the grid as it was run, as a grid file; returns whether that is news."""
+    path = results / "grids" / f"{grid.name}.yaml"
+    text = yaml.safe_dump(grid.resolved(), sort_keys=False, allow_unicode=True)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    write(path, text)
+    return True
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file, its folders included, with a line end at its end."""
+    try:
+        write_whole(path, (text if text.endswith("\n") else f"{text}\n").encode())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None

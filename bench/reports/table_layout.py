@@ -1,0 +1,276 @@
+"""What stands where in a table: who is compared with whom, and with which marks; `table_formats` writes it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pzsl_bench.base.errors import UserError, unknown
+from pzsl_bench.contract import METHODS
+from pzsl_bench.records.cell import split_row
+from pzsl_bench.records.metric_names import NAMES, PLAIN, ZERO_SHOT, in_words, of_tags
+from pzsl_bench.records.records import Status, metric_columns
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Mark = Literal["best", "second", ""]
+
+FAMILIES = ("clip", "zsl", "pll", "pzsl", "tags")
+TRANSDUCTIVE = "transductive"
+"""The block of those that scored the test images together; it comes last."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One setting of the experiment."""
+
+    dataset: str
+    encoder: str
+    ambiguity: str
+    rate: float
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.encoder}/{self.ambiguity}-{self.rate:g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with its settings."""
+
+    method: str
+    """As commands name it."""
+    label: str
+    """As a paper writes it, with the settings that tell it from its neighbours."""
+    group: str
+    """"reference" for the rows that every table starts with, "transductive" for the last block, else the family."""
+    reveals_truth: bool
+    choice: str = ""
+    """How epoch and settings were chosen, as in [covering, 20 draws]; empty for the end of an untuned training."""
+
+    @property
+    def transductive(self) -> bool:
+        """Whether it scored the test images together."""
+        return self.group == TRANSDUCTIVE
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one method reached in one column; in percent if the metric is a fraction."""
+
+    mean: float
+    std: float | None
+    """With n - 1 in the denominator; None for one seed."""
+    n: int
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table before it is written."""
+
+    metric: str
+    rows: list[Row]
+    columns: list[Column]
+    entries: dict[tuple[Row, Column], Entry]
+    seeds: int
+    """How many every entry should have."""
+    percent: bool
+    failed: int
+    diverged: int
+
+    @property
+    def title(self) -> str:
+        """The metric in words."""
+        return in_words(self.metric)
+
+    @property
+    def incomplete(self) -> bool:
+        """Some entry rests on fewer seeds than it should."""
+        return any(entry.n < self.seeds for entry in self.entries.values())
+
+    @property
+    def encoders(self) -> bool:
+        """Whether columns need their encoder to be told apart."""
+        return len({(c.dataset, c.ambiguity, c.rate) for c in self.columns}) < len(self.columns)
+
+
+def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
+    """Who stands where, with mean, std and marks."""
+    if metric not in metric_columns(frame):
+        raise unknown("metric", metric, metric_columns(frame))
+    if frame.empty:
+        raise UserError("there are no results to tabulate yet; first: pzsl-bench run")
+    records = _of_task([{str(k): v for k, v in row.items()} for row in frame.to_dict("records")], metric)
+    _refuse_unlike(records)
+    rows = _rows(records)
+    columns = _columns(records)
+    by_name = {row.method: row for row in rows}
+    percent = metric not in PLAIN
+    values: dict[tuple[Row, Column], list[float]] = {}
+    for record in records:
+        value = record[metric]
+        if record["status"] == Status.DONE and value is not None and math.isfinite(value):
+            place = by_name[record["method"]], _column(record)
+            values.setdefault(place, []).append(float(value) * (100 if percent else 1))
+    entries = {
+        place: Entry(statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else None, len(v))
+        for place, v in values.items()
+    }
+    if not entries:
+        _refuse_absent(records, metric)
+    if percent:
+        for column in columns:
+            _mark(entries, rows, column)
+    count = Counter(record["status"] for record in records)
+    return Layout(
+        metric=metric,
+        rows=rows,
+        columns=columns,
+        entries=entries,
+        seeds=seeds or len({record["seed"] for record in records}),
+        percent=percent,
+        failed=count[Status.FAILED],
+        diverged=count[Status.DIVERGED],
+    )
+
+
+def _of_task(records: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """Without those of datasets that are asked for something else: classes, where the metric is of tags, or tags."""
+    if metric in PLAIN:
+        return records
+    tasks: dict[str, bool] = {}
+    for record in records:
+        if record["status"] == Status.DONE:
+            tasks[record["dataset"]] = any(of_tags(n) and v is not None and v == v for n, v in record.items())
+    kept = [record for record in records if tasks.get(record["dataset"], of_tags(metric)) == of_tags(metric)]
+    # Where nothing is left, the reason is told from all of them.
+    return kept or records
+
+
+def _column(record: dict[str, Any]) -> Column:
+    return Column(record["dataset"], record["encoder"], record["ambiguity"], float(record["rate"]))
+
+
+def _columns(records: Sequence[dict[str, Any]]) -> list[Column]:
+    """Datasets, encoders and ambiguities as they come, rates ascending."""
+    columns = list(dict.fromkeys(map(_column, records)))
+    order: dict[Any, int] = {}
+    for column in columns:
+        for depth in range(1, 4):
+            order.setdefault(_prefix(column, depth), len(order))
+    return sorted(columns, key=lambda c: (*(order[_prefix(c, depth)] for depth in range(1, 4)), c.rate))
+
+
+def _prefix(column: Column, depth: int) -> tuple[str, ...]:
+    return (column.dataset, column.encoder, column.ambiguity)[:depth]
+
+
+def _rows(records: Sequence[dict[str, Any]]) -> list[Row]:
+    """References first, then families, then who scored test images together; inside a block as the records come."""
+    first = {record["method"]: record for record in reversed(records)}
+    names = list(dict.fromkeys(record["method"] for record in records))
+    labels = _labels({name: str(first[name]["title"]) for name in names})
+
+    def rank(name: str) -> tuple[int, int]:
+        family = first[name]["family"]
+        if _is_reference(split_row(name)[0], family):
+            # The encoder as it is, then what candidates alone give, then what true labels give.
+            return 0, 2 * bool(first[name]["reveals_truth"]) + (family == "bound")
+        if first[name].get("transductive"):
+            return 2, 0
+        return 1, FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+
+    return [
+        Row(
+            method=name,
+            label=labels[name],
+            group=("reference", str(first[name]["family"]), TRANSDUCTIVE)[rank(name)[0]],
+            reveals_truth=bool(first[name]["reveals_truth"]),
+            choice=split_row(name)[2],
+        )
+        for name in sorted(names, key=rank)
+    ]
+
+
+def _is_reference(method: str, family: str) -> bool:
+    """Whether it stands at the head of every table; a method that is not installed here is known by its family."""
+    with suppress(UserError):
+        return METHODS.get(method).info.reference
+    return family == "bound"
+
+
+def _labels(titles: dict[str, str]) -> dict[str, str]:
+    """Titles, with only those settings that tell methods of one title apart."""
+    labels: dict[str, str] = {}
+    for name, title in titles.items():
+        alike = [split_row(other)[1] for other, its in titles.items() if its == title]
+        _, mine, choice = split_row(name)
+        telling = [_said(k, v) for k, v in mine.items() if any(other.get(k) != v for other in alike)]
+        labels[name] = " ".join([title, *([f"({', '.join(telling)})"] if telling else []), choice]).rstrip()
+    twice = Counter(labels.values())
+    return {name: f"{label} [{name}]" if twice[label] > 1 else label for name, label in labels.items()}
+
+
+def _said(setting: str, value: str) -> str:
+    """A preset has a name that explains itself."""
+    return value.replace("_", " ") if setting == "preset" else f"{setting}={value}"
+
+
+def _refuse_unlike(records: Sequence[dict[str, Any]]) -> None:
+    """Numbers may stand in one column only if they come from the same candidate sets."""
+    seen: set[tuple[str, Column, int]] = set()
+    sets: dict[tuple[Column, int], tuple[str, str]] = {}
+    for record in records:
+        column, seed, name = _column(record), int(record["seed"]), str(record["method"])
+        if (name, column, seed) in seen:
+            raise UserError(f"two results for one cell: {name} on {column} with seed {seed}; is one stale?")
+        seen.add((name, column, seed))
+        drawn = record["candidates_hash"]
+        if record["status"] != Status.DONE or not isinstance(drawn, str) or not drawn:
+            continue
+        first, its = sets.setdefault((column, seed), (name, drawn))
+        if its != drawn:
+            raise UserError(
+                f"{first} and {name} had different candidate sets on {column} with seed {seed}, "
+                "so they cannot stand in one column; run them again with: pzsl-bench run --fresh"
+            )
+
+
+def _refuse_absent(records: Sequence[dict[str, Any]], metric: str) -> None:
+    """A table without a number is no table, unless that is because nothing has come out at all."""
+    done = [record for record in records if record["status"] == Status.DONE]
+    # NaN, the absent number, is not equal to itself.
+    held = {name for record in done for name, value in record.items() if value == value}
+    if done:
+        known = ", ".join(name for name in (*NAMES, *sorted(filter(of_tags, held))) if name in held - {*PLAIN})
+        why = ", which takes unseen classes and a method that can score them" if metric in ZERO_SHOT else ""
+        raise UserError(f"no result of this grid has {metric}{why}; there is: {known}")
+
+
+def _mark(entries: dict[tuple[Row, Column], Entry], rows: Sequence[Row], column: Column) -> None:
+    """Mark best and second among inductive methods that know no more than they may and have the most seeds.
+
+    What reads the same is marked the same: means are compared as they are printed.
+    """
+    ranked = [row for row in rows if not row.reveals_truth and not row.transductive]
+    able = [place for row in ranked if (place := (row, column)) in entries]
+    most = max((entries[place].n for place in able), default=0)
+    able = [place for place in able if entries[place].n == most]
+    ranks = sorted({number(entries[place].mean) for place in able}, key=float, reverse=True)
+    names: tuple[Mark, ...] = ("best", "second")
+    for place in able:
+        rank = ranks.index(number(entries[place].mean))
+        if rank < 2:
+            old = entries[place]
+            entries[place] = Entry(old.mean, old.std, old.n, names[rank])
+
+
+def number(value: float) -> str:
+    """As every table prints it: one decimal."""
+    return f"{value:.1f}"

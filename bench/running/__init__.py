@@ -1,0 +1,1 @@
+"""Carries out a plan: encodes, hands stacks to workers, writes one record for every cell."""

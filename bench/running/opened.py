@@ -1,0 +1,118 @@
+"""Datasets through their encoders, opened once in a process and kept for the next stack."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+
+import torch
+
+from pzsl_bench.contract.needs import EXTRAS, OF_NAMES
+from pzsl_bench.data.ambiguity import Drawn, draw_candidates
+from pzsl_bench.data.source import find_dataset
+from pzsl_bench.encoding.encode import encode
+from pzsl_bench.encoding.encoder import find_encoder
+from pzsl_bench.encoding.open_clip_tower import ClipTower
+from pzsl_bench.problem.build import build_problem, shared_tensor
+from pzsl_bench.problem.problem import Problem
+from pzsl_bench.synonyms.name_vectors import every_name
+from pzsl_bench.synonyms.space import centres, ensemble
+
+SPLITS_HELD = 32
+"""Splits of one dataset that a worker keeps ready."""
+
+
+class Opened:
+    """A dataset through an encoder, on its way to be split; its latest problems are kept for the next stack."""
+
+    def __init__(self, dataset: str, encoder: str, data: Path | None, cache: Path, device: str):
+        self.name, self.device, self.folders = dataset, torch.device(device), (data, cache)
+        self.source = find_dataset(dataset, data).open()
+        self.encoder = find_encoder(encoder, cache=cache)
+        self.encode = partial(encode, self.source, dataset, self.encoder, cache=cache, device=device)
+        self.made = self.encode()
+        self.held: dict[tuple[int, frozenset[str]], Problem] = {}
+
+    @cached_property
+    def tower(self) -> ClipTower:
+        """The encoder's text tower; the encoder is loaded for it."""
+        return ClipTower(self.encoder.load(str(self.device)), self.encoder.spec)
+
+    @cached_property
+    def names(self) -> torch.Tensor:
+        """(C, m, a) all names of each class, as problems number them."""
+        order, device = [*self.source.seen, *self.source.unseen], str(self.device)
+        made = every_name(self.source, self.name, self.encoder, self.made.texts, *self.folders, device)
+        return torch.from_numpy(made[order]).to(self.device)
+
+    def problem(self, seed: int, needs: frozenset[str] = frozenset()) -> Problem:
+        """The problem of a seed, with what a method needs of it; without splits by seed, the same one for all."""
+        place = (seed if self.source.split is not None else 0, needs & EXTRAS)
+        if place not in self.held:
+            if len(self.held) >= SPLITS_HELD:
+                self.held.pop(next(iter(self.held)))
+            self.held[place] = self._problem(*place)
+        return self.held[place]
+
+    def _problem(self, seed: int, needs: frozenset[str]) -> Problem:
+        if "text tower" in needs:
+            return with_tower(self.problem(seed, needs - {"text tower"}), self.tower)
+        if named := needs & OF_NAMES:
+            return renamed(self.problem(seed, needs - OF_NAMES), self.names, named)
+        made = self.encode(views=True) if "views" in needs else self.made
+        if made.views is not None:
+            return replace(self.problem(seed), views=shared_tensor(made.views).to(self.device))
+        problem = build_problem(self.name, self.source, made.features, made.texts, made.scale, made.unreadable, seed)
+        return problem.to(self.device)
+
+
+def with_tower(problem: Problem, tower: ClipTower) -> Problem:
+    """The problem with a text tower, and class rows that it can read."""
+    return replace(problem, texts=tower.rows(problem.texts, problem.class_names), tower=tower)
+
+
+def renamed(problem: Problem, names: torch.Tensor, needs: frozenset[str]) -> Problem:
+    """The problem with what a method needs of the names (C, m, a); candidate sets stay those of the plain texts."""
+    if "every name" in needs:
+        problem = replace(problem, texts=names)
+    elif "s3 texts" in needs:
+        problem = replace(problem, texts=centres(names))
+    elif "ensemble texts" in needs:
+        problem = replace(problem, texts=ensemble(names))
+    return replace(problem, synonyms=names) if "synonyms" in needs else problem
+
+
+@lru_cache(maxsize=2)
+def open_dataset(dataset: str, encoder: str, data: Path | None, cache: Path, device: str) -> Opened:
+    """A dataset with its features from the cache."""
+    return Opened(dataset, encoder, data, cache, device)
+
+
+def load_problem(
+    dataset: str,
+    encoder: str,
+    data: Path | None,
+    cache: Path,
+    device: str,
+    seed: int = 0,
+    needs: frozenset[str] = frozenset(),
+) -> Problem:
+    """The problem of a seed, on its device, with what a method needs of it."""
+    return open_dataset(dataset, encoder, data, cache, device).problem(seed, needs)
+
+
+@lru_cache(maxsize=256)
+def candidate_sets(
+    dataset: str,
+    encoder: str,
+    data: Path | None,
+    cache: Path,
+    device: str,
+    ambiguity: str,
+    rate: float,
+    seed: int,
+) -> Drawn:
+    """(N, K) the candidate sets of a draw, or what it tells of tags; all methods of a grid ask for the same ones."""
+    problem = load_problem(dataset, encoder, data, cache, device, seed)
+    return draw_candidates(ambiguity, problem.labelled, rate, dataset, seed)

@@ -1,0 +1,70 @@
+"""What has to be encoded before the stacks can be trained: each dataset through each encoder, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.contract.needs import EXTRAS, OF_NAMES
+from pzsl_bench.data.source import find_dataset
+from pzsl_bench.encoding.cache import cache_root
+from pzsl_bench.encoding.encode import encode
+from pzsl_bench.encoding.encoder import find_encoder
+from pzsl_bench.encoding.open_clip_tower import ClipTower
+from pzsl_bench.planning.options import Options
+from pzsl_bench.planning.plan import Planned
+from pzsl_bench.running.listener import Listener
+from pzsl_bench.synonyms.name_vectors import every_name
+from pzsl_bench.training.memory import pick_device
+
+Place = tuple[str, str, tuple[str, ...]]
+"""A dataset, an encoder, and what is wanted of them besides, such as augmented views of the images."""
+
+
+def place_of(planned: Planned) -> Place:
+    """Where a cell belongs."""
+    return planned.cell.dataset, planned.cell.encoder, tuple(sorted(planned.method.needs & EXTRAS))
+
+
+def encode_all(todo: Iterable[Planned], options: Options, listener: Listener) -> set[Place]:
+    """Every dataset through every encoder, with views, names and text tower if wanted, once, before workers ask.
+
+    Returns what is not to be had here.
+    """
+    cache, device = cache_root(options.cache), str(pick_device(options.device))
+    places, blocked = sorted({place_of(p) for p in todo}), set[Place]()
+    for place in places:
+        # Without its plain features, tried just before, a place has nothing else either.
+        if place in blocked:
+            continue
+        dataset, encoder, extras = place
+        try:
+            source, its_encoder = find_dataset(dataset, options.data).open(), find_encoder(encoder, cache=cache)
+            made = encode(
+                source,
+                dataset,
+                its_encoder,
+                cache=cache,
+                device=device,
+                download=options.download,
+                progress=listener.encoding,
+                # Ready features come with their views: there is nothing to encode.
+                views="views" in extras and source.images is not None,
+            )
+            if OF_NAMES & set(extras):
+                every_name(
+                    source, dataset, its_encoder, made.texts, options.data, cache, device, download=options.download
+                )
+            if "text tower" in extras:
+                # Features may come from the cache; the tower needs the weights themselves.
+                ClipTower(its_encoder.load(device, options.download), encoder)
+        except UserError as error:
+            blocked |= {p for p in places if p[:2] == place[:2] and set(p[2]) >= set(extras)}
+            if len(blocked) == len(places):
+                raise
+            what = "".join(f"{extra} of " for extra in extras)
+            listener.note(f"{what}{dataset} with {encoder} left out: {error}")
+            continue
+        if made.unreadable and not (extras and (dataset, encoder, ()) in places):
+            listener.note(f"{dataset}: {len(made.unreadable)} unreadable image(s) left out")
+    return blocked

@@ -1,0 +1,89 @@
+"""Run a plan: encode what is missing, train the stacks, and see that every record is kept and told."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.base.timing import Spent
+from pzsl_bench.planning.options import Options
+from pzsl_bench.planning.plan import Plan, Planned, stacks
+from pzsl_bench.records.records import Record, Status
+from pzsl_bench.running.listener import Follower, Listener
+from pzsl_bench.running.pool import in_workers, spread
+from pzsl_bench.running.preparation import Place, encode_all, place_of
+from pzsl_bench.running.worker import run_stack
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    done: int
+    failed: int
+    diverged: int
+    seconds: float
+    share: dict[str, float]
+    """Wall seconds by phase, as the driver and its workers measured them."""
+    blocked: int = 0
+    """Cells whose data or weights turned out not to be here."""
+    interrupted: bool = False
+
+
+def execute(
+    plan: Plan, options: Options, listener: Listener, followers: Mapping[str, Follower] | None = None
+) -> Outcome:
+    """Compute what is to do; every record is on disk before the listener and the followers hear of it.
+
+    What waiting for a follower takes at the end is told under its name.
+    """
+    started = time.perf_counter()
+    todo = plan.todo(options.retry_failed, options.fresh)
+    blocked: set[Place] = set()
+    spent = Spent()
+    spent.add({"planning": plan.spent})
+    count: Counter[Status] = Counter()
+    interrupted = False
+    listener.started(len(todo), len(stacks(todo)))
+    try:
+        with spent.on("encoding"):
+            blocked = encode_all(todo, options, listener)
+        work = [p for p in todo if place_of(p) not in blocked]
+        for records, phases in _results(stacks(work), options, listener):
+            spent.add(phases.seconds)
+            for record in records:
+                count[record.status] += 1
+                listener.record(record)
+                for follower in (followers or {}).values():
+                    follower.record(record)
+            if options.fail_fast and count[Status.FAILED]:
+                listener.note("stopped at the first failure (--fail-fast)")
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    for name, follower in (followers or {}).items():
+        with spent.on(name):
+            follower.finish(interrupted)
+    return Outcome(
+        done=count[Status.DONE],
+        failed=count[Status.FAILED],
+        diverged=count[Status.DIVERGED],
+        seconds=time.perf_counter() - started,
+        share=dict(spent.seconds),
+        blocked=sum(place_of(p) in blocked for p in todo),
+        interrupted=interrupted,
+    )
+
+
+def _results(work: list[list[Planned]], options: Options, listener: Listener) -> Iterator[tuple[list[Record], Spent]]:
+    if options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs} is not at least 1")
+    if options.jobs == 1:
+        for cells in work:
+            listener.stack(cells[0].cell.row, len(cells))
+            yield from run_stack(cells, options, say=listener.note, epochs=listener.epochs)
+        return
+    yield from in_workers(spread(work, options.jobs), options, listener)

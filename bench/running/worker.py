@@ -1,0 +1,256 @@
+"""What one worker does with one stack of cells: study, fit, rehearse, judge, and a record for every cell."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pzsl_bench.base.timing import Spent
+from pzsl_bench.contract import Method
+from pzsl_bench.data.ambiguity import Drawn, allowed, mask_hash
+from pzsl_bench.encoding.cache import cache_root
+from pzsl_bench.judging.disambiguation import Identified
+from pzsl_bench.judging.judge import judge
+from pzsl_bench.judging.tag_judge import judge_tags
+from pzsl_bench.planning.draws import configurations
+from pzsl_bench.planning.identity import cell_key, draw_key
+from pzsl_bench.planning.plan import Planned
+from pzsl_bench.problem.exam import Exam
+from pzsl_bench.problem.folds import Problems, size
+from pzsl_bench.problem.studies import Studies
+from pzsl_bench.records.cell import Cell
+from pzsl_bench.records.records import Record, Records, Status
+from pzsl_bench.running.environment import allow_tf32, environment
+from pzsl_bench.running.opened import Opened, candidate_sets, load_problem, open_dataset
+from pzsl_bench.selecting.rules import find_rule
+from pzsl_bench.selecting.selection import Rehearsal, Task, averaged, select
+from pzsl_bench.selecting.trials import Choice
+from pzsl_bench.training import memory
+from pzsl_bench.training.fitted import Fitted
+from pzsl_bench.training.memory import cut, replica_bytes
+
+if TYPE_CHECKING:
+    from pzsl_bench.planning.options import Options
+
+
+Say = Callable[[str], None]
+Epochs = Callable[[int, int], None]
+
+
+def run_stack(
+    cells: Sequence[Planned], options: Options, say: Say | None = None, epochs: Epochs | None = None
+) -> Iterator[tuple[list[Record], Spent]]:
+    """Train and judge the cells together, in pieces that fit into memory; records are on disk when they are yielded."""
+    device = memory.pick_device(options.device)
+    allow_tf32(device)
+    store = Records(options.results / "records")
+    waiting, width = [list(cells)], 1
+    first, spent = cells[0].cell, Spent()
+    place = (first.dataset, first.encoder, options.data, cache_root(options.cache), str(device))
+    needs = cells[0].method.needs
+    try:
+        with spent.on("encoding"):
+            sizes = [size(load_problem(*place, p.cell.seed, needs)) for p in cells]
+        width = _width(cells, open_dataset(*place), options, device)
+        alike = [[p for p, its in zip(cells, sizes, strict=True) if its == one] for one in dict.fromkeys(sizes)]
+        # A cell's draws stay together as long as they fit.
+        together = max(1, width // max(1, first.tune))
+        waiting = [list(piece) for group in alike for piece in cut(group, together)]
+    except Exception:
+        yield failures(cells, store, device, traceback.format_exc()), spent
+        return
+    while waiting:
+        piece, spent = waiting.pop(0), Spent()
+        try:
+            problems, masks = [], []
+            for cell in (p.cell for p in piece):
+                problems.append(load_problem(*place, cell.seed, needs))
+                masks.append(candidate_sets(*place, cell.ambiguity, cell.rate, cell.seed))
+            records = _train_and_judge(piece, masks, Problems(tuple(problems)), device, width, spent, epochs)
+        except Exception as error:
+            if memory.is_out_of_memory(error) and len(piece) > 1:
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()
+                if say is not None:
+                    say(f"out of memory with {len(piece)} cells of {first.row} at once; going on with half as many")
+                waiting = [list(half) for half in cut(piece, -(-len(piece) // 2))] + waiting
+                continue
+            records = failures(piece, store, device, traceback.format_exc(), save=False)
+        with spent.on("records"):
+            for record in records:
+                store.save(record)
+        yield records, spent
+
+
+def _width(cells: Sequence[Planned], opened: Opened, options: Options, device: torch.device) -> int:
+    """How many runs the memory budget allows at once."""
+    problem = opened.problem(cells[0].cell.seed, cells[0].method.needs)
+    kind = torch.bool if problem.train_tags is None else torch.int8
+    empty = torch.zeros(1, len(problem.train), problem.seen, dtype=kind)
+    studies = problem.studies(empty, ["one"], ["one"])
+    one = 0
+    if opened.source.split is not None:
+        studies = replace(studies, features=studies.features[None])
+        one += problem.test.numel() * problem.test.element_size()
+    rule = find_rule(cells[0].cell.select)
+    one += replica_bytes(cells[0].method, studies, kept=rule.window if rule.window > 1 else 2 * rule.epochs)
+    return max(1, memory.budget(options.memory, device, options.jobs) // one)
+
+
+def _train_and_judge(
+    cells: Sequence[Planned],
+    masks: Sequence[Drawn],
+    problems: Problems,
+    device: torch.device,
+    width: int,
+    spent: Spent,
+    epochs: Epochs | None,
+) -> list[Record]:
+    started = time.perf_counter()
+    keys, draws = [cell_key(p.cell) for p in cells], [draw_key(p.cell) for p in cells]
+    studies, exam = problems.studies(torch.from_numpy(np.stack(masks)), keys, draws), problems.exam()
+    rule, method = find_rule(cells[0].cell.select), cells[0].method
+    task = Task(
+        dataset=cells[0].cell.dataset,
+        studies=_as_fed(method, studies, problems.truths),
+        candidates=studies.candidates,
+        truth=torch.from_numpy(exam.train_truth).to(device) if rule.reveals_truth else None,
+        rehearsals=lambda fold: _rehearsals(method, problems, studies, fold),
+        observer=lambda runs: _observer(cells[0].cell.dataset, runs, studies, exam),
+    )
+    with spent.on("training"):
+        selected = select(rule, [configurations(p.method, p.cell) for p in cells], task, width, epochs)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    with spent.on("judging"):
+        judged = zip(selected.states, selected.biases, strict=True)
+        metrics = averaged([_judge(s, exam, studies, biases) for s, biases in judged])
+        alive = selected.states[-1].alive.tolist()
+        curves = {name: values.cpu().tolist() for name, values in selected.states[-1].curves.items()}
+    seconds = time.perf_counter() - started
+    return [
+        _record(
+            planned,
+            device,
+            status=Status.DONE if alive[i] else Status.DIVERGED,
+            metrics=metrics[i] if alive[i] else {},
+            curves={name: values[i] for name, values in curves.items()},
+            candidates_hash=mask_hash(masks[i]),
+            mean_candidates=float(allowed(masks[i]).sum(1).mean()),
+            seconds=seconds / len(cells),
+            stack=len(cells),
+            choice=selected.choices[i],
+        )
+        for i, planned in enumerate(cells)
+    ]
+
+
+def _observer(name: str, cells: Tensor, studies: Studies, exam: Exam) -> Identified | None:
+    """Who writes down how labels are identified in runs of these cells; nobody where an image has several."""
+    if studies.marks is not None:
+        return None
+    truth = exam.train_truth if exam.train_truth.ndim == 1 else exam.train_truth[cells.numpy()]
+    sets = studies.candidates[cells.to(studies.candidates.device)]
+    return Identified(name, studies.of_runs(cells), sets, truth)
+
+
+def _rehearsals(method: Method, problems: Problems, studies: Studies, fold: int) -> list[Rehearsal]:
+    """A rehearsal for the runs of every problem that has one, played with seen classes only."""
+    device, found = studies.candidates.device, []
+    for problem, runs in problems.groups():
+        if not problem.can_rehearse:
+            continue
+        small, rows, classes = problem.rehearsal(fold)
+        candidates = studies.candidates[torch.tensor(runs, device=device)]
+        candidates = candidates[:, torch.from_numpy(rows).to(device)][:, :, torch.from_numpy(classes).to(device)]
+        part = small.studies(candidates, [studies.keys[r] for r in runs], [studies.draws[r] for r in runs])
+        truth = Problems((small,) * len(runs)).truths
+        found.append(Rehearsal(runs, _as_fed(method, part, truth), small.exam()))
+    return found
+
+
+def _as_fed(method: Method, studies: Studies, truths: Callable[[], Drawn]) -> Studies:
+    """The studies; for bounds by a side door with candidate sets (R, N, K), or tags, that are the truth itself."""
+    if not method.info.reveals_truth:
+        return studies
+    truth = torch.from_numpy(truths()).to(studies.candidates.device)
+    return studies.with_candidates(truth.expand_as(studies.candidates))
+
+
+def _judge(
+    fitted: Fitted, exam: Exam, studies: Studies, biases: Sequence[float | None]
+) -> list[dict[str, float | None]]:
+    """The metrics of every run, as its task has them."""
+    if exam.tags is not None:
+        return judge_tags(fitted, exam, studies.features)
+    return judge(fitted, exam, studies.features, studies.candidates, biases)
+
+
+def failures(
+    cells: Sequence[Planned], store: Records, device: torch.device, error: str, save: bool = True
+) -> list[Record]:
+    """Records that say why these cells have no result."""
+    records = [_record(p, device, status=Status.FAILED, error=error, stack=len(cells)) for p in cells]
+    if save:
+        for record in records:
+            store.save(record)
+    return records
+
+
+def _record(
+    planned: Planned,
+    device: torch.device,
+    *,
+    status: Status,
+    stack: int,
+    metrics: dict[str, float | None] | None = None,
+    curves: dict[str, list[float]] | None = None,
+    candidates_hash: str = "",
+    mean_candidates: float = float("nan"),
+    seconds: float = 0.0,
+    choice: Choice | None = None,
+    error: str | None = None,
+) -> Record:
+    cell: Cell = planned.cell
+    info = planned.method.info
+    choice = choice or Choice(planned.method)
+    return Record(
+        hash=planned.hash,
+        identity=planned.identity,
+        dataset=cell.dataset,
+        encoder=cell.encoder,
+        ambiguity=cell.ambiguity,
+        rate=cell.rate,
+        method=cell.method,
+        row=cell.row,
+        title=info.title,
+        family=info.family,
+        reveals_truth=info.reveals_truth or find_rule(cell.select).reveals_truth,
+        transductive=planned.method.transductive,
+        settings=asdict(choice.method),
+        seed=cell.seed,
+        status=status,
+        metrics=metrics or {},
+        curves=curves or {},
+        candidates_hash=candidates_hash,
+        mean_candidates=mean_candidates,
+        seconds=seconds,
+        stack=stack,
+        peak_mb=memory.peak_mb(device),
+        environment=environment(str(device)),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        select=cell.select,
+        tune=cell.tune,
+        draw=choice.draw,
+        epoch=choice.epoch,
+        trials=list(choice.trials),
+        error=error,
+    )

@@ -1,0 +1,1 @@
+"""Chooses draw and epoch on training data; may call the judge on rehearsals only."""

@@ -1,0 +1,1 @@
+"""Fits one stack of studies. Never sees an exam, a record or a grid."""

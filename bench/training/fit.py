@@ -1,0 +1,175 @@
+"""The heart: a whole stack of runs of one method, trained at once.
+
+Methods are written for one run. Here every parameter, optimiser state and label weight gets a leading replica axis,
+and `torch.func.vmap` lifts the method over it. Because runs do not interact, the gradient of the summed losses is the
+stack of their gradients; ordinary autograd outside of vmap therefore does the backward pass on plain batched
+tensors, which is markedly cheaper than differentiating inside of it.
+
+All that is random in a run is a function of the run's own name, so a run does not depend on its stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from pzsl_bench.base import randomness
+from pzsl_bench.contract import ClosedForm, Gradient, Method, State
+from pzsl_bench.contract.settings import may_vary
+from pzsl_bench.problem.studies import Studies
+from pzsl_bench.training.batches import Feeder
+from pzsl_bench.training.fitted import Fitted, Watch, finite
+from pzsl_bench.training.optimiser import StackedOptimiser
+from pzsl_bench.training.soft_labels import feed
+from pzsl_bench.training.vmapped import Lifted
+
+Progress = Callable[[int, int], None]
+
+
+def fit(
+    methods: Sequence[Method], studies: Studies, progress: Progress | None = None, watch: Watch | None = None
+) -> Fitted:
+    """Train one method on a stack of studies; the methods may differ in float hyper-parameters only."""
+    method, varying = merge(methods, studies.features.device)
+    targets = feed(method.feed, studies.without_tower, fit)
+    if isinstance(method, ClosedForm):
+        return _solve(method, varying, studies, targets)
+    assert isinstance(method, Gradient)
+    return _train(method, varying, studies, targets, progress, watch)
+
+
+def merge(methods: Sequence[Method], device: torch.device) -> tuple[Method, dict[str, Tensor]]:
+    """One method for the stack, and the float settings in which its runs differ, as (R,) tensors."""
+    first = methods[0]
+    varying: dict[str, Tensor] = {}
+    for spec in fields(first):
+        values = [getattr(m, spec.name) for m in methods]
+        if any(v != values[0] for v in values):
+            if not may_vary(spec, values[0]):
+                raise ValueError(f"runs of one stack differ in {spec.name}, which they must share")
+            varying[spec.name] = torch.tensor(values, dtype=torch.float32, device=device)
+    if any(type(m) is not type(first) for m in methods):
+        raise ValueError("runs of one stack belong to one method")
+    return first, varying
+
+
+def _solve(method: ClosedForm, varying: Mapping[str, Tensor], studies: Studies, targets: Tensor) -> Fitted:
+    def one(
+        features: Tensor, candidates: Tensor, soft: Tensor, marks: Tensor | None, floats: Mapping[str, Tensor]
+    ) -> State:
+        return replace(method, **floats).solve(studies.single(candidates, soft, features, marks))
+
+    with torch.no_grad():
+        axes = (0 if studies.own_features else None, 0, 0, None if studies.marks is None else 0, 0)
+        told = (studies.candidates, targets, studies.marks)
+        state: State = vmap(one, in_dims=axes)(studies.features, *told, dict(varying))
+    alive = torch.ones(len(studies), dtype=torch.bool, device=studies.features.device)
+    return Fitted(method, len(studies), state, varying, alive & finite(state))
+
+
+def _train(
+    method: Gradient,
+    varying: Mapping[str, Tensor],
+    studies: Studies,
+    targets: Tensor,
+    progress: Progress | None,
+    watch: Watch | None,
+) -> Fitted:
+    runs, device = len(studies), studies.features.device
+    module, params, memory = begin(method, studies, targets)
+    names, values = list(params), list(params.values())
+    optimiser = StackedOptimiser(method, values, varying)
+    lifted = Lifted(method, varying, module, studies.texts)
+    feeder = Feeder(method, varying, studies, targets)
+    batches = batch_sizes(method, feeder.images)
+    steps = method.epochs * len(batches)
+    times = torch.arange(steps, device=device)
+    clock = torch.stack([times / steps, times // len(batches)], dim=1)
+    history = {"loss": torch.empty(steps, runs, device=device)}
+
+    def as_it_is(done: int) -> Fitted:
+        past = {name: numbers[: done * len(batches)] for name, numbers in history.items()}
+        state = {name: p.detach() for name, p in zip(names, values, strict=True)}
+        return Fitted(
+            method,
+            runs,
+            state,
+            varying,
+            past["loss"].isfinite().all(0) & finite(state),
+            module,
+            feeder.weights if feeder.written else None,
+            memory,
+            {name: epoch_means(numbers, batches) for name, numbers in past.items()},
+        )
+
+    for epoch in range(method.epochs):
+        order = batch_orders(studies.keys, epoch, feeder.images, device)
+        start = 0
+        for number, size in enumerate(batches):
+            now = epoch * len(batches) + number
+            feeder.turn_to(order[:, start : start + size])
+            batch = feeder.batch(now, epoch, memory, clock[now])
+            start += size
+            losses, update = lifted.step(params, batch)
+            grads = torch.autograd.grad(losses.sum(), values, allow_unused=True, materialize_grads=True)
+            optimiser.step(grads, now / steps)
+            for name, numbers in {"loss": losses, **update.notes}.items():
+                history.setdefault(name, torch.zeros_like(history["loss"]))[now] = numbers.detach()
+            memory = feeder.keep(update, memory)
+            if method.second_pass:
+                after = replace(batch, memory=memory) if update.memory else batch
+                memory = feeder.keep(lifted.revise(params, after), memory)
+        if type(method).after_epoch is not Gradient.after_epoch:
+            update = lifted.after_epoch(epoch, feeder.weights, studies.candidates, memory)
+            memory = feeder.keep_all(update, memory)
+        if progress is not None:
+            progress(epoch + 1, method.epochs)
+        if watch is not None:
+            watch(epoch + 1, as_it_is(epoch + 1))
+    return as_it_is(method.epochs)
+
+
+def batch_sizes(method: Gradient, images: int) -> list[int]:
+    """How many images each step of an epoch sees."""
+    whole, rest = divmod(images, method.batch)
+    if not whole:
+        return [images]
+    return [method.batch] * whole + ([rest] if rest and method.rest == "keep" else [])
+
+
+def epoch_means(history: Tensor, batches: Sequence[int]) -> Tensor:
+    """(steps, R) mean losses of mini-batches of these sizes -> (R, epochs) mean losses of images."""
+    share = torch.tensor(batches, dtype=history.dtype, device=history.device) / sum(batches)
+    return torch.einsum("ebr,b->re", history.view(-1, len(batches), history.shape[1]), share)
+
+
+def begin(method: Gradient, studies: Studies, targets: Tensor) -> tuple[nn.Module, State, State]:
+    """The module, and parameters and memory drawn for every run from that run's own name: each (R, ...)."""
+    params: list[State] = []
+    memories: list[State] = []
+    module: nn.Module | None = None
+    with torch.random.fork_rng(devices=[]):
+        for run, key in enumerate(studies.keys):
+            torch.manual_seed(randomness.key(key, "initialisation") >> 1)
+            study = studies.of(run, targets[run])
+            module = method.module(study)
+            params.append({name: p.detach() for name, p in module.named_parameters()})
+            memories.append(method.memory(study, params[-1]))
+    assert module is not None
+    device = studies.features.device
+
+    def stacked(drawn: list[State]) -> State:
+        return {name: torch.stack([one[name].to(device) for one in drawn]) for name in drawn[0]}
+
+    return module.to(device), {k: p.requires_grad_() for k, p in stacked(params).items()}, stacked(memories)
+
+
+def batch_orders(keys: Sequence[str], epoch: int, images: int, device: torch.device) -> Tensor:
+    """(R, N) the order in which every run visits the images in an epoch."""
+    streams = np.array([randomness.key(key, "order", epoch) for key in keys], dtype=np.uint64)
+    return torch.from_numpy(randomness.permutations(streams, images)).to(device)

@@ -1,0 +1,161 @@
+"""One training step of CLIP-PZSL: mine label embeddings, weigh the candidates, score, refresh the confidences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pzsl_bench.contract import Batch, Output, State, Update
+from pzsl_bench.methods.clip_pzsl.mining import assign, entropy, gathered, hard, shared
+from pzsl_bench.methods.clip_pzsl.model import Model
+from pzsl_bench.methods.clip_pzsl.relevance import alignment, among, barrier, combined, spread
+from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
+
+
+class Mined(NamedTuple):
+    """What the block makes of a batch."""
+
+    kept: Tensor
+    """(K, d) what the stored label embeddings move to."""
+    embeddings: Tensor
+    """(K, d) unit label embeddings as the loss sees them."""
+    cosines: Tensor
+    """(B, K) of images and label embeddings."""
+    scores: Tensor | None = None
+    """(B, K) of the assignment; None without a block."""
+    soft: Tensor | None = None
+    """(B, K) their softmax."""
+    remembered: State | None = None
+    """Sums and counts of the images of every class, of this batch and earlier ones; None where they are not kept."""
+
+
+def training_step(settings: Settings, model: Model, x: Tensor, batch: Batch) -> tuple[Tensor, Update]:
+    """Loss of a mini-batch of adapted images x (B, d), and what the batch changes besides the parameters."""
+    centres = batch.memory.get("centres", model.centres)
+    assert centres is not None
+    mined = mine(settings, model, x, centres, batch)
+    constant, walls = mined.cosines.detach(), barrier(batch.candidates, x.dtype)
+    weights = candidate_weights(settings, model, constant, batch, walls)
+    loss = settings.loss(Output(model.kappa() * mined.cosines), replace(batch, weights=weights))
+    if settings.align != "none":
+        term = alignment(
+            settings.align, mined.cosines, weights, mined.embeddings, settings.align_sharpness * model.scale
+        )
+        loss = loss + settings.align_weight * term
+    if not is_off(settings.anchor):
+        loss = loss + settings.anchor * (1 - (mined.embeddings * batch.texts).sum(-1)).mean()
+    if mined.scores is not None and not is_off(settings.aux_assign):
+        loss = loss - settings.aux_assign * (batch.weights * F.log_softmax(mined.scores, -1)).sum(-1).mean()
+    with torch.no_grad():
+        update = Update(
+            refreshed(settings, model, constant, batch, walls),
+            {**stored(settings, centres, mined.kept.detach()), **(mined.remembered or {})},
+            notes=notes(weights, mined, batch),
+        )
+    return loss, update
+
+
+def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Batch) -> Mined:
+    """The block on this batch."""
+    block = model.block
+    if settings.block == "none":
+        embeddings = block.read(centres)
+        return Mined(centres, embeddings, x @ embeddings.T)
+    scores = block.scores(x, centres, settings.assignment_sharpness * model.scale)
+    hidden = batch.dice["hide"] < settings.hide if "hide" in batch.dice else None
+    if settings.mask_candidates:
+        scores = scores + 2 * barrier(batch.candidates, scores.dtype)
+    if hidden is not None:
+        # An image whose candidates are all hidden rather counts for one of them, that is for none, than elsewhere.
+        scores = scores + barrier(~hidden, scores.dtype)
+    soft = scores.softmax(-1)
+    assignment = assign(settings.block, scores, soft, batch.dice.get("gumbel"))
+    if settings.confidence_weighted:
+        assignment = assignment * batch.weights.amax(-1, keepdim=True)
+    base = settings.base(batch.texts, centres)
+    values = block.values(x)
+    total, count = gathered(assignment, values)
+    remembered = None
+    if settings.remembers:
+        # An image scored against evidence of its own is told its label: where a batch has few images of a
+        # class, the block learns to hand them back, and nothing that holds for others.
+        remembered = {
+            "evidence": (1 - settings.evidence_rate) * batch.memory["evidence"] + total.detach(),
+            "count": (1 - settings.evidence_rate) * batch.memory["count"] + count,
+        }
+        total, count = batch.memory["evidence"], batch.memory["count"]
+    mean = shared(total, count, settings.eta)
+    kept = new = block.moved(base, centres, mean, count > 0)
+    if hidden is not None:
+        kept = torch.where(hidden.unsqueeze(-1), centres, new)
+        new = torch.where(hidden.unsqueeze(-1), batch.texts, new)
+    embeddings = block.read(centres if settings.loss_embeddings == "lagged" else new)
+    cosines = x @ embeddings.T
+    if settings.leave_one_out:
+        shown = assignment if hidden is None else assignment * ~hidden
+        cosines = without_own(settings, model, x, values, shown, base, centres, cosines)
+    return Mined(kept, embeddings, cosines, scores, soft, remembered)
+
+
+def without_own(
+    settings: Settings,
+    model: Model,
+    x: Tensor,
+    values: Tensor,
+    assignment: Tensor,
+    base: Tensor,
+    centres: Tensor,
+    cosines: Tensor,
+) -> Tensor:
+    """Cosines in which the class an image was assigned to is rebuilt without that image."""
+    own = hard(assignment.detach()) * (assignment.detach() > 0)
+    total = own @ (assignment.T @ values)
+    others = own @ assignment.detach().sum(0) - assignment.detach().amax(-1)
+    mean = (total - assignment.amax(-1, keepdim=True) * values) / others.clamp(min=1).pow(settings.eta).unsqueeze(-1)
+    moved = model.block.moved(own @ base, own @ centres, mean, others > 0.5)
+    alone = (x * model.block.read(moved)).sum(-1, keepdim=True)
+    return torch.where(own > 0, alone, cosines)
+
+
+def candidate_weights(settings: Settings, model: Model, cosines: Tensor, batch: Batch, walls: Tensor) -> Tensor:
+    """(B, K) relevance times confidence on the candidates; `walls` is their barrier."""
+    if settings.relevance == "uniform":
+        return batch.candidates / batch.candidates.sum(-1, keepdim=True)
+    if settings.relevance == "proden":
+        relevance = torch.ones_like(cosines)
+    elif settings.relevance == "cosine":
+        relevance = (1 + cosines) / 2
+    else:
+        scale = settings.relevance_sharpness * model.scale
+        relevance = among((scale * (1 - batch.progress) if settings.relevance_fades else scale) * cosines, walls)
+    return combined(relevance, batch.weights) if settings.normalise_weights else batch.weights * relevance
+
+
+def refreshed(settings: Settings, model: Model, cosines: Tensor, batch: Batch, walls: Tensor) -> Tensor | None:
+    """(B, K) confidences after this visit."""
+    if settings.relevance == "uniform":
+        return None
+    fresh = among(settings.confidence_sharpness * model.scale * cosines, walls)
+    return torch.lerp(batch.weights, fresh, (1 - settings.confidence_momentum) * (batch.epoch >= settings.warmup))
+
+
+def stored(settings: Settings, centres: Tensor, new: Tensor) -> State:
+    """The label embeddings as they are kept."""
+    if settings.labels in ("learnable", "frozen") or settings.block == "none":
+        return {}
+    return {"centres": centres + settings.labels_rate * (new - centres)}
+
+
+def notes(weights: Tensor, mined: Mined, batch: Batch) -> State:
+    """How decided the labels are: largest weight, spread over the candidates, entropy of the assignment."""
+    notes = {
+        "confidence": batch.weights.amax(-1).mean(),
+        "spread": spread(weights, batch.candidates.sum(-1)).mean(),
+    }
+    if mined.scores is not None and mined.soft is not None:
+        notes["assignment_entropy"] = entropy(mined.scores.detach(), mined.soft.detach()).mean()
+    return notes

@@ -1,0 +1,163 @@
+"""The judge agrees with public evaluators and reads nothing but the exam."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pzsl_bench.contract import configure
+from pzsl_bench.judging.judge import (
+    Answers,
+    best_biases,
+    chunks,
+    class_accuracy,
+    harmonic,
+    judge,
+    stacking,
+    unseen_accuracies,
+    zero_shot_metrics,
+)
+from pzsl_bench.problem.exam import Exam
+from pzsl_bench.problem.toy import toy_problem, toy_studies
+from pzsl_bench.training.fit import fit
+
+PARITY = Path(__file__).parents[2] / "parity"
+METRICS = json.loads((PARITY / "gzsl_metrics.json").read_text())
+STACKING = json.loads((PARITY / "ausuc_calibrated_stacking.json").read_text())
+
+
+def split(scores: np.ndarray, seen: int) -> Answers:
+    s, u = scores[:, :seen], scores[:, seen:]
+    return Answers(s.argmax(1), s.max(1), u.argmax(1) + seen, u.max(1))
+
+
+def exam(truth: np.ndarray, classes: int, seen: int) -> Exam:
+    nothing = torch.zeros(len(truth), 1)
+    return Exam(nothing, truth, torch.zeros(classes, 1), seen, truth[:0])
+
+
+def test_seen_unseen_and_harmonic_equal_the_public_evaluator() -> None:
+    given, want = METRICS["inputs"]["bilinear"], METRICS["expected"]["bilinear"]
+    weight, semantics = np.array(given["W"]), np.array(given["S_all"])
+    images = np.hstack([given["X_seen"], given["X_unseen"]])
+    truth = np.array(given["y_seen"] + given["y_unseen"]) - 1
+    answers = split(images.T @ weight @ semantics, 4)
+    assert (answers.among_all() + 1).tolist() == want["pred_seen"] + want["pred_unseen"]
+    got = zero_shot_metrics(exam(truth, 7, 4), answers, None)
+    for name in ("S", "U", "H"):
+        assert got[name] == pytest.approx(want[name], abs=METRICS["tolerance"])
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_class_accuracy_is_a_mean_over_classes(case: int) -> None:
+    given, want = METRICS["inputs"]["label_cases"][case], METRICS["expected"]["label_cases"][case]
+    got = class_accuracy(np.array(given["y_true"]), np.array(given["y_pred"]), np.array(given["classes"]))
+    assert got == pytest.approx(want["per_class_mean"], abs=1e-10)
+
+
+def test_harmonic_mean_equals_the_formula_and_is_zero_at_zero() -> None:
+    for pair, want in zip(METRICS["inputs"]["harmonic"], METRICS["expected"]["harmonic"], strict=True):
+        assert harmonic(pair["S"], pair["U"]) == pytest.approx(want, abs=1e-10)
+    assert harmonic(0, 0) == 0
+
+
+@pytest.mark.parametrize("case", range(2))
+def test_calibrated_stacking_equals_the_authors_curve(case: int) -> None:
+    given, want = STACKING["inputs"]["cases"][case], STACKING["expected"][case]
+    truth = np.array(STACKING["inputs"]["y_1based"]) - 1
+    answers = split(np.hstack([given["score_seen"], given["score_unseen"]]), 3)
+    curve = stacking(truth, answers, 3, 5)
+    np.testing.assert_allclose(np.c_[curve.seen, curve.unseen], want["curve_S_U"], atol=STACKING["tolerance"])
+    assert curve.area == pytest.approx(want["ausuc"], abs=1e-10)
+    assert curve.harmonics().max() == pytest.approx(want["best_harmonic"], abs=1e-10)
+    assert curve.best_bias() == pytest.approx(want["best_bias_reported"], abs=1e-10)
+    at_zero = zero_shot_metrics(exam(truth, 5, 3), answers, 0.0)
+    assert [at_zero["S_cal"], at_zero["U_cal"]] == pytest.approx(want["acc_no_bias_S_U"], abs=1e-10)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_curve_agrees_with_judging_at_its_own_biases(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-3, 4, (30, 7)).astype(float)
+    truth = np.r_[np.arange(7), rng.integers(0, 7, 23)]
+    answers = split(scores, 4)
+    curve = stacking(truth, answers, 4, 7)
+    for j, bias in enumerate(curve.bias):
+        at = zero_shot_metrics(exam(truth, 7, 4), answers, float(bias))
+        assert at["S_cal"] == pytest.approx(curve.seen[j + 1])
+        assert at["U_cal"] == pytest.approx(curve.unseen[j + 1])
+
+
+def test_permuting_the_hidden_labels_leaves_every_prediction_as_it_is() -> None:
+    problem = toy_problem(noise=2.0)
+    studies = toy_studies(problem, [("flip", 0.3, 0), ("semantic", 0.5, 1)])
+    for name in ("proden", "eszsl", "naive", "clip_zero_shot"):
+        before = fit([configure(name, {})] * 2, studies).score(problem.test, problem.texts)
+        rng = np.random.default_rng(0)
+        for hidden in (problem.train_truth, problem.test_truth):
+            rng.shuffle(hidden)
+        after = fit([configure(name, {})] * 2, studies).score(problem.test, problem.texts)
+        assert torch.equal(before, after)
+
+
+def test_a_head_without_unseen_classes_gets_seen_metrics_only() -> None:
+    problem = toy_problem()
+    studies = toy_studies(problem, [("flip", 0.3, 0)])
+    fitted = fit([configure("proden", {"head": "linear"})], studies)
+    small, _, _ = problem.rehearsal()
+    metrics = judge(fitted, problem.exam(), problem.train, studies.candidates, [None])[0]
+    assert set(metrics) == {"seen_acc", "accuracy", "D"}
+    assert small.seen == 6
+
+
+def test_calibration_raises_the_harmonic_mean_of_a_biased_method() -> None:
+    problem = toy_problem(noise=2.5, per_class=40)
+    studies = toy_studies(problem, [("flip", 0.1, seed) for seed in range(4)])
+    small, rows, classes = problem.rehearsal()
+    rehearsed = small.studies(
+        studies.candidates[:, torch.from_numpy(rows)][:, :, torch.from_numpy(classes)],
+        studies.keys,
+        studies.draws,
+    )
+    methods = [configure("eszsl", {})] * 4
+    biases = best_biases(fit(methods, rehearsed), small.exam())
+    metrics = judge(fit(methods, studies), problem.exam(), problem.train, studies.candidates, biases)
+    raw, calibrated = (np.mean([m[k] for m in metrics]) for k in ("H", "H_cal"))
+    assert calibrated > raw + 0.05
+
+
+def test_the_accuracy_on_unseen_classes_alone_is_the_t1_of_the_whole_exam() -> None:
+    problem = toy_problem(noise=3.0)
+    studies = toy_studies(problem, [("flip", 0.3, 0), ("flip", 0.5, 1)])
+    fitted, exam = fit([configure("eszsl", {})] * 2, studies), problem.exam()
+    metrics = judge(fitted, exam, problem.train, studies.candidates, [None, None])
+    assert unseen_accuracies(fitted, exam) == [m["T1"] for m in metrics]
+    assert unseen_accuracies(fitted, exam)[0] != 1.0
+    half = replace(fitted, alive=torch.tensor([False, True]))
+    assert unseen_accuracies(half, exam) == [None, metrics[1]["T1"]]
+    known = exam.truth < exam.seen
+    closed = replace(exam, features=exam.features[torch.from_numpy(known)], truth=exam.truth[known])
+    assert unseen_accuracies(fitted, closed) == [None, None]
+    linear = fit([configure("proden", {"head": "linear", "epochs": 1})] * 2, studies)
+    assert unseen_accuracies(linear, exam) == [None, None]
+
+
+def test_a_transductive_method_gets_the_whole_exam_at_once_and_others_in_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = toy_problem(noise=1.5)
+    studies = toy_studies(problem, [("flip", 0.3, seed) for seed in range(2)])
+    for unseen, pieces in (("full", 1), ("transfer", 12)):
+        fitted = fit([configure("clip_pzsl", {"epochs": 2, "unseen": unseen})] * 2, studies)
+        whole = unseen_accuracies(fitted, problem.exam())
+        with monkeypatch.context() as patch:
+            patch.setattr("pzsl_bench.judging.judge.CHUNK", 20 * 2 * len(problem.texts))
+            assert len(chunks(fitted, problem.test, problem.texts)) == pieces
+            assert unseen_accuracies(fitted, problem.exam()) == whole
