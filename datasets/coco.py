@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.data.name_lists import stem
 from pzsl_bench.data.source import Source, dataset
-from pzsl_bench.data.tagged_features import find_own
+from pzsl_bench.data.tagged_features import find_features
 from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
 
 PARTS = ("train2014", "val2014")
@@ -92,13 +92,15 @@ class Coco(TaggedFiles):
             is_test=np.repeat([False, True], [len(part.images) for part in parts]),
         )
         if ALL in self.variants:
-            return self.source(listing, find_own(self.folder), names[0], (), top=(3,))
+            return self.source(listing, find_features(self.folder), names[0], (), top=(3,))
         if absent := [name for name in UNSEEN if name not in names[0]]:
             raise UserError(f"{files[0]}: has no category '{absent[0]}', which is unseen in coco:{SPLIT}")
         kept = [k for k, name in enumerate(names[0]) if name not in LEFT_OUT]
         listing = Listing(listing.images, listing.files, listing.tags[:, kept], listing.is_test)
         chosen = [names[0][k] for k in kept]
-        return self.source(listing, find_own(self.folder), chosen, [chosen.index(name) for name in UNSEEN], top=(3,))
+        return self.source(
+            listing, find_features(self.folder), chosen, [chosen.index(name) for name in UNSEEN], top=(3,)
+        )
 
 
 class _Part:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.data.name_lists import different, read_lines, stem
 from pzsl_bench.data.source import Source, dataset
-from pzsl_bench.data.tagged_features import find_own
+from pzsl_bench.data.tagged_features import find_features
 from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
 
 BLOCK = 2**24
@@ -79,7 +79,7 @@ class NusWide(TaggedFiles):
             is_test=self._tested(paths),
         )
         names = [*(tags[i] for i in seen), *concepts]
-        return self.source(listing, find_own(self.folder), names, range(len(seen), len(names)))
+        return self.source(listing, find_features(self.folder), names, range(len(seen), len(names)))
 
     def _list(self, name: str) -> Path:
         return self.pick(f"ImageList/{name}", name)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.data.name_lists import IMAGE_ENDINGS, different, read_lines, stem
 from pzsl_bench.data.source import Source, dataset
-from pzsl_bench.data.tagged_features import Own, find_own
+from pzsl_bench.data.tagged_features import TaggedFeatures, find_features
 from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class OpenImages(TaggedFiles):
             raise UserError(f"{self._file('classes-unseen.txt')}: class {both[0]} is in classes-trainable.txt too")
         codes = [*seen, *unseen]
         names = self._names(codes)
-        own = find_own(self.folder)
+        own = find_features(self.folder)
         listing = self._listing(self._images(own), codes, loose=own is None)
         return self.source(listing, own, names, range(len(seen), len(codes)), keys=codes, top=(10, 20))
 
@@ -97,7 +97,7 @@ class OpenImages(TaggedFiles):
                 raise UserError(f"{path}: has no name for class {code}")
         return [known[code] for code in codes]
 
-    def _images(self, own: Own | None) -> dict[str, Path]:
+    def _images(self, own: TaggedFeatures | None) -> dict[str, Path]:
         """The images that are here, or of which features are: name to place."""
         if own is None:
             folders = [self.folder / part for part in PARTS]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.data.name_lists import numbered_lines
 from pzsl_bench.data.source import Source, dataset
-from pzsl_bench.data.tagged_features import find_own
+from pzsl_bench.data.tagged_features import find_features
 from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
 
 NAMES = {
@@ -71,7 +71,7 @@ class Voc(TaggedFiles):
             tags=np.concatenate(tags),
             is_test=np.repeat([False, True], counts),
         )
-        return self.source(listing, find_own(self.folder), list(NAMES.values()), (), keys=list(NAMES), top=(3,))
+        return self.source(listing, find_features(self.folder), list(NAMES.values()), (), keys=list(NAMES), top=(3,))
 
 
 def _marks(path: Path) -> dict[str, int]:

@@ -99,7 +99,7 @@ class CoOp(Tuned):
         scores: Tensor = net(features, made=memory["made"])
         return scores
 
-    def held(self, study: Study) -> int:
+    def extra_floats(self, study: Study) -> int:
         """What the tower keeps of every prompt."""
         assert study.tower is not None
         return study.tower.floats(study.tower.names(study.texts, self.context), self.context)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl_bench.blocks.tag_heads import HEAD, Tagger, is_absent, is_present, said
+from pzsl_bench.blocks.tag_heads import HEAD, Tagger, is_absent, is_present, marks_of
 from pzsl_bench.blocks.tag_losses import asymmetric
 from pzsl_bench.contract import Batch, Citation, Net, State, Study, Update, hyper, method
 
@@ -59,7 +59,7 @@ class CSL(Tagger):
 
     def memory(self, study: Study, params: State) -> State:
         """What the priors are the mean of, and whether there is a first part to measure them in."""
-        marks = said(study)
+        marks = marks_of(study)
         counts = (marks > 0).sum(0).to(study.features.dtype)
         images, tells_absence = counts.new_tensor(float(len(marks))), (marks < 0).any().to(counts.dtype)
         return {

@@ -26,7 +26,7 @@ from pzsl_bench.blocks.tag_heads import (
     binary_cross_entropy,
     is_absent,
     is_present,
-    said,
+    marks_of,
 )
 from pzsl_bench.contract import Batch, Net, State, Study, Update, hyper, method
 
@@ -56,7 +56,7 @@ class ROLE(ExpectsPositives):
 
     def tables(self, study: Study) -> State:
         """The logits of the estimates."""
-        return {"estimates": CERTAIN * said(study).to(study.features.dtype)}
+        return {"estimates": CERTAIN * marks_of(study).to(study.features.dtype)}
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """The classifier's loss with its gradient, and the estimates' step in closed form."""

@@ -166,7 +166,7 @@ class SDL(Gradient):
         """The encoder's scale, by which zero-shot says something of every tag."""
         return {"scale": study.features.new_tensor(study.scale)} if self.unknown == "weighted" else {}
 
-    def held(self, study: Study) -> int:
+    def extra_floats(self, study: Study) -> int:
         """Gaps, and the rows of all images."""
         return 3 * AT_ONCE + 4 * self.k * self.batch * (study.texts.shape[-1] + len(study.texts))
 

@@ -53,7 +53,7 @@ class TipAdapter(Cached, ClosedForm):
     def solve(self, study: Study) -> State:
         """Keys (N, d), which runs share, values (N, K), and the encoder's scale."""
         check_space(self.info.name, study)
-        keys = self.kept(study)
+        keys = self.cached_keys(study)
         return {"keys": keys, "values": self.labels(study), "scale": keys.new_tensor(study.scale)}
 
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class TipAdapterF(Cached, Tuned):
     def module(self, study: Study) -> nn.Module:
         """The keys."""
         check_space(self.info.name, study)
-        return Keys(self.kept(study), study.scale, self.temperature == "learned")
+        return Keys(self.cached_keys(study), study.scale, self.temperature == "learned")
 
     def memory(self, study: Study, params: State) -> State:
         """The values."""

@@ -83,7 +83,7 @@ class TipX(Cached, ClosedForm):
     def solve(self, study: Study) -> State:
         """Keys (N, d) and signatures (N, K), which runs share, values (N, K), ranges (4,) and the encoder's scale."""
         check_space(self.info.name, study)
-        keys = self.kept(study)
+        keys = self.cached_keys(study)
         logs = signatures(keys, study.texts, self.sharpness)
         some = slice(None, None, -(-len(keys) // MOST))
         span = ranges(keys[some] @ keys[some].T, divergences(logs[some], logs[some]))

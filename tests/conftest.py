@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# Two processes that compute on all cores at once wait for each other up to ten times as long as they work. Set before
+# torch is imported, here and in every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

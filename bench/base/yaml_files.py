@@ -51,7 +51,7 @@ def parse(text: str, label: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class YamlFiles:
     """Files of one kind, such as grids."""
 
     kind: str

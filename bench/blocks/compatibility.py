@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.blocks.ranking import drawn, of_class
+from pzsl_bench.blocks.ranking import draw_class, of_class
 from pzsl_bench.blocks.semantics import SHORTEST, CentredBoth
 from pzsl_bench.contract import Batch, Fed, Gradient, Net, Output, State, Study, Update, hyper, normalise
 
@@ -136,7 +136,7 @@ class Ranked(Compatibility):
     def positives(self, scores: Tensor, batch: Batch) -> Tensor:
         """(B,) the candidate of every image that is ranked."""
         if self.positive == "drawn":
-            return drawn(batch.weights, batch.dice["positive"])
+            return draw_class(batch.weights, batch.dice["positive"])
         return scores.detach().masked_fill(batch.weights <= 0, -math.inf).argmax(-1)
 
     def hinges(self, scores: Tensor, positive: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pzsl_bench.blocks.compatibility import Compatibility
-from pzsl_bench.blocks.ranking import drawn
+from pzsl_bench.blocks.ranking import draw_class
 from pzsl_bench.blocks.semantics import SHORTEST
 from pzsl_bench.blocks.softmax_regression import softmax_regression
 from pzsl_bench.contract import Batch, Net, State, Study, hyper
@@ -84,7 +84,7 @@ class Generative(Compatibility):
         labels = batch.weights
         if self.condition == "drawn":
             classes = torch.arange(labels.shape[-1], device=labels.device)
-            labels = (drawn(labels, batch.dice["label"]).unsqueeze(-1) == classes).to(labels.dtype)
+            labels = (draw_class(labels, batch.dice["label"]).unsqueeze(-1) == classes).to(labels.dtype)
         return labels, labels @ self.semantics(batch.texts, batch.memory["text_mean"])
 
     @abstractmethod

@@ -37,7 +37,7 @@ class Cached(InClipSpace, Fed):
         """Crops must have been encoded."""
         return super().needs | ({"views"} if self.keys == "crops" else set())
 
-    def kept(self, study: Study) -> Tensor:
+    def cached_keys(self, study: Study) -> Tensor:
         """(N, d) the keys, unit vectors; the same for all runs that share their images."""
         if self.keys == "images":
             return normalise(study.features)

@@ -14,7 +14,7 @@ def of_class(values: Tensor, number: Tensor) -> Tensor:
     return values.gather(-1, number.unsqueeze(-1)).squeeze(-1)
 
 
-def drawn(soft: Tensor, dice: Tensor) -> Tensor:
+def draw_class(soft: Tensor, dice: Tensor) -> Tensor:
     """(B, K) soft labels, (B,) -> (B,) a class drawn by them; never one of weight zero."""
     total = soft.cumsum(-1)
     passed = (total <= dice.unsqueeze(-1) * total[..., -1:]) & (total < total[..., -1:])

@@ -67,12 +67,12 @@ class TagHead(CosineHead):
 def first_threshold(study: Study) -> float:
     """The cosine that as large a share of zero-shot cosines exceeds as tags are marked present."""
     cosines = (normalise(study.features[:LOOKED_AT]) @ normalise(study.texts).T).flatten()
-    present = said(study)[:LOOKED_AT] > 0
+    present = marks_of(study)[:LOOKED_AT] > 0
     above = min(max(int(present.sum()), 1), len(cosines))
     return float(cosines.sort(descending=True).values[above - 1])
 
 
-def said(study: Study) -> Tensor:
+def marks_of(study: Study) -> Tensor:
     """(N, K) the marks of a study; where an image is of one class, its candidates are present and others absent."""
     return study.candidates.to(torch.int8) * 2 - 1 if study.marks is None else study.marks
 
@@ -143,7 +143,7 @@ def positives_per_image(study: Study) -> float:
 
     Where absence is never marked this is just the mean number of marks per image.
     """
-    marks = said(study)
+    marks = marks_of(study)
     present, known = float((marks > 0).sum()), float((marks != 0).sum())
     if not (marks < 0).any():
         return present / len(marks)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Self, TextIO
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from pzsl_bench.records.records import Record
+    from pzsl_bench.records.record import Record
 
 PAUSE = 5.0
 """Seconds between two plain lines about the same thing."""
 
 
-def watch(stream: TextIO) -> Lines:
+def watch(stream: TextIO) -> PlainProgress:
     """The listener that suits the stream; use it as a context manager."""
-    return Bar(stream) if stream.isatty() else Lines(stream)
+    return BarProgress(stream) if stream.isatty() else PlainProgress(stream)
 
 
 def cause(error: str | None) -> str:
@@ -33,7 +33,7 @@ def cause(error: str | None) -> str:
     return next((line.strip() for line in lines[frame + 1 :] if not line[0].isspace()), lines[-1].strip())
 
 
-class Lines:
+class PlainProgress:
     """A listener that counts, collects the new records and prints plain lines."""
 
     def __init__(self, stream: TextIO):
@@ -107,7 +107,7 @@ class Lines:
         return True
 
 
-class Bar(Lines):
+class BarProgress(PlainProgress):
     """A listener with a live progress bar and an estimate of the time left."""
 
     def __init__(self, stream: TextIO):

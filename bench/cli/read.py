@@ -60,7 +60,7 @@ def table(
       pzsl-bench table --grid quick --metric T1 --format latex --out tables/t1.tex
     """
     from pzsl_bench.planning.options import Options
-    from pzsl_bench.records.records import frame
+    from pzsl_bench.records.frame import frame
 
     checked, found = planned(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
     records = found.records()
@@ -92,7 +92,7 @@ def export(
       pzsl-bench export --grid quick --format json --out quick.json
     """
     from pzsl_bench.planning.options import Options
-    from pzsl_bench.records.records import frame
+    from pzsl_bench.records.frame import frame
 
     _, found = planned(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
     _note_gaps(found)

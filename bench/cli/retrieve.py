@@ -48,7 +48,7 @@ def retrieve(
     import sys
 
     from pzsl_bench.base.errors import UserError
-    from pzsl_bench.cli.progress import Lines, complain
+    from pzsl_bench.cli.progress import PlainProgress, complain
     from pzsl_bench.data.source import find_dataset
     from pzsl_bench.encoding.cache import cache_root
     from pzsl_bench.encoding.encoder import find_encoder
@@ -74,7 +74,7 @@ def retrieve(
         contrast=contrast,
         device=str(pick_device(device)),
         download=download,
-        progress=Lines(sys.stderr).encoding,
+        progress=PlainProgress(sys.stderr).encoding,
     )
     typer.echo(columns(lines(found)))
     if found.verdict:

@@ -216,7 +216,7 @@ class Gradient(Method):
         """What the end of an epoch changes, from the whole (N, K) tables of a run."""
         return Update()
 
-    def held(self, study: Study) -> int:
+    def extra_floats(self, study: Study) -> int:
         """About how many numbers a step on one run holds besides what a small module does."""
         return 0
 

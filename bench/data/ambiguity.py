@@ -22,7 +22,7 @@ from pzsl_bench.data import tag_corruption
 from pzsl_bench.data.tag_corruption import Marks
 
 Mask = NDArray[np.bool_]
-Drawn = Mask | Marks
+LabelSets = Mask | Marks
 """What methods are told: (N, K) candidate sets, or of tags 1 (present), -1 (absent) and 0 (not said) as int8."""
 Reals = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class Labelled:
     tags: Marks | None = None
     """(N, K) the true tags, where an image may have several."""
 
-    def true_labels(self) -> Drawn:
+    def true_labels(self) -> LabelSets:
         """(N, K) the truth, in the form of candidate sets or annotations."""
         return self.truth_mask() if self.tags is None else self.tags
 
@@ -55,7 +55,7 @@ class Labelled:
         return mask
 
 
-Generator = Callable[[Labelled, float, int], Drawn]
+Generator = Callable[[Labelled, float, int], LabelSets]
 
 
 @dataclass(frozen=True)
@@ -274,19 +274,19 @@ def join(labelled: Labelled, uniform: Reals, probability: Reals | float) -> Mask
     return mask
 
 
-def draw_candidates(name: str, labelled: Labelled, rate: float, dataset: str, seed: int) -> Drawn:
+def draw_candidates(name: str, labelled: Labelled, rate: float, dataset: str, seed: int) -> LabelSets:
     """(N, K) candidate sets, or annotations of tags, of one (dataset, ambiguity, rate, seed)."""
     found = AMBIGUITIES.get(name)
     found.check_rate(rate)
     return found.draw(labelled, rate, randomness.key("candidates", dataset, name, seed))
 
 
-def allowed(drawn: Drawn) -> Mask:
+def allowed(drawn: LabelSets) -> Mask:
     """(..., N, K) the candidates: of tags those that are said to be present, or of which nothing is said."""
     return drawn >= 0 if drawn.dtype == np.int8 else drawn.astype(bool, copy=False)
 
 
-def mask_hash(drawn: Drawn) -> str:
+def mask_hash(drawn: LabelSets) -> str:
     """A name for candidate sets or annotations: equal ones, equal name, on any machine."""
     shape = ",".join(map(str, drawn.shape)).encode()
     planes = [drawn > 0, drawn < 0] if drawn.dtype == np.int8 else [drawn]

@@ -20,10 +20,10 @@ class Arrays:
     """What a file holds under the keys that were asked for."""
 
     path: Path
-    held: dict[str, NDArray[Any]]
+    arrays: dict[str, NDArray[Any]]
 
     def __contains__(self, key: str) -> bool:
-        return key in self.held
+        return key in self.arrays
 
     def bad(self, key: str, reason: str) -> UserError:
         """The error for a key."""
@@ -31,7 +31,7 @@ class Arrays:
 
     def matrix(self, key: str, rows: int | None = None, per: str = "") -> NDArray[np.float32]:
         """(rows, any width) finite numbers."""
-        value = self.held[key]
+        value = self.arrays[key]
         if value.ndim != 2 or value.dtype.kind not in "buif" or 0 in value.shape:
             raise self.bad(key, f"is not a matrix of numbers (it is {_shape(value)} of {value.dtype})")
         if rows is not None and len(value) != rows:
@@ -48,7 +48,7 @@ class Arrays:
 
     def whole(self, key: str) -> NDArray[np.int64]:
         """(n,) whole numbers, given as a row, a column or a list of them."""
-        value = self.held[key]
+        value = self.arrays[key]
         if value.size != max(value.shape, default=0):
             raise self.bad(key, f"is not a list of numbers (it is {_shape(value)})")
         value = value.ravel()
@@ -61,14 +61,14 @@ class Arrays:
 
     def number(self, key: str) -> float:
         """One finite number."""
-        value = self.held[key]
+        value = self.arrays[key]
         if value.size != 1 or value.dtype.kind not in "buif" or not np.isfinite(value).all():
             raise self.bad(key, "is not one number")
         return float(value.ravel()[0])
 
     def words(self, key: str) -> tuple[str, ...]:
         """Different words, none of them empty."""
-        value = self.held[key]
+        value = self.arrays[key]
         if value.ndim != 1 or value.dtype.kind not in "US" or not value.size:
             raise self.bad(key, f"is not a list of words (it is {_shape(value)} of {value.dtype})")
         try:
@@ -86,8 +86,8 @@ class Arrays:
 
     def classes(self, key: str, names: Sequence[str]) -> tuple[int, ...]:
         """Numbers of the classes that are listed by number or by name, in ascending order."""
-        if self.held[key].dtype.kind in "US":
-            words = self.words(key) if self.held[key].size else ()
+        if self.arrays[key].dtype.kind in "US":
+            words = self.words(key) if self.arrays[key].size else ()
             for word in words:
                 if word not in names:
                     raise UserError(f"{self.path}: {unknown(f'class in {key}', word, names)}")

@@ -25,7 +25,7 @@ KEYS = {
 
 
 @dataclass(frozen=True)
-class Own:
+class TaggedFeatures:
     """Features that lie beside the annotations of a set."""
 
     path: Path
@@ -50,7 +50,7 @@ class Own:
         return self.texts[[number[key] for key in keys]]
 
 
-def find_own(folder: Path) -> Own | None:
+def find_features(folder: Path) -> TaggedFeatures | None:
     """What lies in the folder of a set, if anything does."""
     for path in (folder / f"{FEATURES}.npz", folder / FEATURES):
         if path.is_file() or (path.is_dir() and any(path.glob("*.npy"))):
@@ -58,7 +58,7 @@ def find_own(folder: Path) -> Own | None:
     return None
 
 
-def _read(path: Path) -> Own:
+def _read(path: Path) -> TaggedFeatures:
     arrays = read(path, tuple(KEYS))
     if "features" not in arrays:
         raise UserError(f"{path}: has no features; it holds {', '.join(holds(path)) or 'nothing'}")
@@ -74,7 +74,7 @@ def _read(path: Path) -> Own:
     texts = arrays.matrix("texts", len(class_names), "class_names") if "texts" in arrays else None
     if texts is not None and texts.shape[1] != features.shape[1]:
         raise arrays.bad("texts", f"has {texts.shape[1]} columns, but features has {features.shape[1]}")
-    return Own(path, features, images, texts, class_names, _scale(arrays))
+    return TaggedFeatures(path, features, images, texts, class_names, _scale(arrays))
 
 
 def _scale(arrays: Arrays) -> float:

@@ -19,7 +19,7 @@ from pzsl_bench.base.errors import MissingDataError, UserError
 from pzsl_bench.base.identity import identity_hash
 from pzsl_bench.data.name_lists import stem
 from pzsl_bench.data.source import Dataset, Source, Table
-from pzsl_bench.data.tagged_features import FEATURES, KEYS, Own
+from pzsl_bench.data.tagged_features import FEATURES, KEYS, TaggedFeatures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -94,7 +94,7 @@ class TaggedFiles(Dataset):
     def source(
         self,
         listing: Listing,
-        own: Own | None,
+        own: TaggedFeatures | None,
         class_names: Sequence[str],
         unseen: Iterable[int],
         *,
@@ -126,7 +126,7 @@ class TaggedFiles(Dataset):
             top=top,
         )
 
-    def _rows(self, listing: Listing, own: Own) -> NDArray[np.int64]:
+    def _rows(self, listing: Listing, own: TaggedFeatures) -> NDArray[np.int64]:
         """(N,) which image of the set every row of the features belongs to."""
         if own.images is None:
             if len(own.features) != len(listing.images):
@@ -150,7 +150,7 @@ class TaggedFiles(Dataset):
         rows: NDArray[np.int64],
         tags: NDArray[np.int8],
         is_test: NDArray[np.bool_],
-        own: Own | None,
+        own: TaggedFeatures | None,
     ) -> str:
         """Of names, tags and split, and of the features, or of the sizes of the image files."""
         content = np.array([_size(file) for file in listing.files]) if own is None else own.features

@@ -61,7 +61,7 @@ class Extraction:
         """The features, read-only and memory-mapped, and the numbers of the images that could not be read."""
         held = self._held()
         if held is None:
-            with Alone(self.file.folder):
+            with FolderLock(self.file.folder):
                 # Another process may have finished while this one waited.
                 held = self._held()
                 if held is None:
@@ -119,7 +119,7 @@ class Extraction:
             self.file.make(model.dim, BLOCK * self.width, blocks, information, tell)
 
 
-class Alone:
+class FolderLock:
     """One process at a time extracts into a folder; the lock of a process that dies is free at once."""
 
     def __init__(self, folder: Path):

@@ -29,11 +29,11 @@ class Observer(Protocol):
     def __call__(self, epoch: int, fitted: Fitted) -> None:
         """After an epoch."""
 
-    def added(self, fitted: Fitted) -> Fitted:
+    def with_curve(self, fitted: Fitted) -> Fitted:
         """The stack with one more curve."""
 
 
-class Identified:
+class DisambiguationCurve:
     """Follows the share of images whose best-scored candidate is the true label."""
 
     def __init__(self, name: str, studies: Studies, candidates: Tensor, truth: NDArray[np.int64]):
@@ -55,14 +55,14 @@ class Identified:
         best = fitted.score(self.features, self.texts).masked_fill_(self.excluded, float("-inf")).argmax(-1)
         self.shares.append((best == self.truth).float().mean(-1))
 
-    def added(self, fitted: Fitted) -> Fitted:
+    def with_curve(self, fitted: Fitted) -> Fitted:
         """The stack with the curve D."""
         if not self.shares:
             return fitted
         return replace(fitted, curves={**fitted.curves, "D": torch.stack(self.shares, dim=1)})
 
 
-def together(*watches: Watch | None) -> Watch | None:
+def all_watches(*watches: Watch | None) -> Watch | None:
     """All of those that are there, one after the other."""
     present = [watch for watch in watches if watch is not None]
 

@@ -26,7 +26,7 @@ def judge_tags(fitted: Fitted, exam: Exam, train: Tensor) -> list[dict[str, floa
     results: list[dict[str, float | None]] = []
     for start in range(0, fitted.runs, width):
         runs = slice(start, min(start + width, fitted.runs))
-        some = fitted.some(runs)
+        some = fitted.subset(runs)
         learned = _learned(some, exam, train if train.ndim == 2 else train[runs], runs)
         scores = all_scores(some, exam.features if exam.features.ndim == 2 else exam.features[runs], exam.texts)
         for run, own in enumerate(scores):

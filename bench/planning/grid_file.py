@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pzsl_bench.base.errors import UserError, unknown
-from pzsl_bench.base.yaml_files import Shelf, parse
+from pzsl_bench.base.yaml_files import YamlFiles, parse
 
-GRIDS = Shelf("grid", "pzsl_bench.planning.grids", "'datasets:' and 'methods:'")
+GRIDS = YamlFiles("grid", "pzsl_bench.planning.grids", "'datasets:' and 'methods:'")
 
 
 def grid_names() -> list[str]:

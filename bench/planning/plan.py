@@ -20,7 +20,8 @@ from pzsl_bench.planning.offers import lack_of
 from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.tasks import check_tasks
 from pzsl_bench.records.cell import Cell
-from pzsl_bench.records.records import Record, Records, Status
+from pzsl_bench.records.record import Record, Status
+from pzsl_bench.records.store import Records
 from pzsl_bench.selecting.rules import find_rule
 
 
@@ -58,8 +59,8 @@ class Plan:
     name: str
     cells: list[Planned]
     problems: list[str]
-    spent: float
-    """Seconds that planning took."""
+    seconds_planning: float
+    """What making this plan took."""
     costs: dict[tuple[str, str], float] = field(default_factory=dict)
     """Median seconds that one training of (dataset, method) took in the past."""
 

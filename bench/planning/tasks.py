@@ -18,7 +18,7 @@ from pzsl_bench.selecting.rules import find_rule
 KINDS = {"classes": "images of one class each", "tags": "images with several tags"}
 
 
-def in_words(tasks: Iterable[str]) -> str:
+def task_titles(tasks: Iterable[str]) -> str:
     """What something is for, or what a dataset has."""
     return " and ".join(KINDS[task] for task in sorted(tasks))
 
@@ -29,14 +29,14 @@ def misfit(cell: Cell, task: str) -> str:
     if ambiguity.task != task:
         return f"ambiguity '{cell.ambiguity}' is for {KINDS[ambiguity.task]}; {cell.dataset} has {KINDS[task]}"
     if task not in METHODS.get(cell.method).tasks:
-        return f"{cell.method} is for {in_words(METHODS.get(cell.method).tasks)}; {cell.dataset} has {KINDS[task]}"
+        return f"{cell.method} is for {task_titles(METHODS.get(cell.method).tasks)}; {cell.dataset} has {KINDS[task]}"
     return ""
 
 
 def check_tasks(cells: Iterable[Cell], tasks: Mapping[str, str]) -> None:
     """Refuse methods and ambiguities that go with no dataset of the grid, and rules of selection that tags lack."""
     here = sorted(set(tasks.values()))
-    has = f"the datasets of this grid have {in_words(here)}"
+    has = f"the datasets of this grid have {task_titles(here)}"
     for cell in cells:
         ambiguity, method = AMBIGUITIES.get(cell.ambiguity), METHODS.get(cell.method)
         if ambiguity.task not in here:
@@ -46,7 +46,7 @@ def check_tasks(cells: Iterable[Cell], tasks: Mapping[str, str]) -> None:
             )
         if not method.tasks & set(here):
             raise UserError(
-                f"method '{cell.method}' is for {in_words(method.tasks)}, but {has};"
+                f"method '{cell.method}' is for {task_titles(method.tasks)}, but {has};"
                 " which methods go with them is told by: pzsl-bench list methods"
             )
         rule = find_rule(cell.select)

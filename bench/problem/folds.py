@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl_bench.data.ambiguity import Drawn
+from pzsl_bench.data.ambiguity import LabelSets
 from pzsl_bench.data.tag_corruption import Marks
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.problem import Problem
@@ -33,14 +33,14 @@ class Problems:
             raise ValueError("problems of one stack must be of one size")
 
     @property
-    def own(self) -> bool:
+    def images_differ(self) -> bool:
         """Whether the runs have images of their own."""
         return any(problem is not self.each[0] for problem in self.each)
 
     def studies(self, drawn: Tensor, keys: Sequence[str], draws: Sequence[str]) -> Studies:
         """The study side, for candidate sets (R, N, K), or annotations of tags (int8)."""
         studies = self.each[0].studies(drawn, keys, draws)
-        if not self.own:
+        if not self.images_differ:
             return studies
         # Crops are encoded for the training images of a dataset, not for those of every split.
         return replace(studies, features=torch.stack([problem.train for problem in self.each]), views=None)
@@ -48,7 +48,7 @@ class Problems:
     def exam(self) -> Exam:
         """The judge's side."""
         exam = self.each[0].exam()
-        if not self.own:
+        if not self.images_differ:
             return exam
         return replace(
             exam,
@@ -66,9 +66,9 @@ class Problems:
             found.setdefault(id(problem), (problem, []))[1].append(run)
         return list(found.values())
 
-    def truths(self) -> Drawn:
+    def truths(self) -> LabelSets:
         """(R, N, K) the true labels as candidate sets, or the true tags; (1, N, K) where all runs have the same."""
-        each = self.each if self.own else self.each[:1]
+        each = self.each if self.images_differ else self.each[:1]
         told: list[NDArray[Any]] = [problem.labelled.true_labels() for problem in each]
         return np.stack(told)
 

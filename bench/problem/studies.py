@@ -44,7 +44,7 @@ class Studies:
         return len(self.keys)
 
     @property
-    def own_features(self) -> bool:
+    def per_run_features(self) -> bool:
         """Whether every run has images of its own."""
         return self.features.ndim == 3
 
@@ -63,7 +63,7 @@ class Studies:
 
     def of(self, run: int, targets: Tensor | None = None) -> Study:
         """The study of one run."""
-        features = self.features[run] if self.own_features else self.features
+        features = self.features[run] if self.per_run_features else self.features
         marks = None if self.marks is None else self.marks[run]
         return self.single(self.candidates[run], self.uniform[run] if targets is None else targets, features, marks)
 
@@ -79,7 +79,7 @@ class Studies:
         numbers, runs = runs.tolist(), runs.to(self.candidates.device)
         return replace(
             self,
-            features=self.features[runs] if self.own_features else self.features,
+            features=self.features[runs] if self.per_run_features else self.features,
             candidates=self.candidates[runs],
             marks=None if self.marks is None else self.marks[runs],
             keys=tuple(self.keys[run] for run in numbers),

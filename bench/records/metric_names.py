@@ -35,7 +35,7 @@ AMONG = {"zsl": "unseen tags", "gzsl": "seen and unseen tags", "seen": "seen tag
 NAMED = {"F1": "F1", "P": "precision", "R": "recall"}
 
 
-def of_tags(metric: str) -> bool:
+def is_tag_metric(metric: str) -> bool:
     """Whether it is a metric of images with tags."""
     found = OF_TAGS.fullmatch(metric)
     return found is not None and (found[4] != "train" or metric == "mAP_train")
@@ -43,10 +43,10 @@ def of_tags(metric: str) -> bool:
 
 def is_metric(metric: str) -> bool:
     """Whether it measures results and not what they cost."""
-    return of_tags(metric) or (metric in NAMES and metric not in PLAIN)
+    return is_tag_metric(metric) or (metric in NAMES and metric not in PLAIN)
 
 
-def in_words(metric: str) -> str:
+def metric_title(metric: str) -> str:
     """A metric as a caption writes it; for tags with the preset."""
     if metric == "mAP_train":
         return "mean average precision of seen tags on the training images (mAP)"
@@ -61,7 +61,7 @@ def in_words(metric: str) -> str:
     return f"{NAMED[short]} of the {number} best among {AMONG[part]} ({short}@{number}, {preset})"
 
 
-def telling(names: Iterable[str]) -> tuple[str, ...]:
+def telling_tag_metrics(names: Iterable[str]) -> tuple[str, ...]:
     """The metrics that tell most of images with tags, of those that there are; F1 at the least number of tags."""
     held = {name: found for name in names if (found := OF_TAGS.fullmatch(name)) and not found[5]}
     least = min((int(found[3]) for found in held.values() if found[3]), default=0)

@@ -11,7 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from pzsl_bench.base.errors import UserError, unknown
-from pzsl_bench.records.records import Record, Status
+from pzsl_bench.records.record import Record, Status
 
 if TYPE_CHECKING:
     from pzsl_bench.planning.plan import Plan

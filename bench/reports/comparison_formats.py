@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pzsl_bench.records.metric_names import in_words
+from pzsl_bench.records.metric_names import metric_title
 from pzsl_bench.reports.comparison import DIGITS, Comparison, Spread, by_name, verdict
 from pzsl_bench.reports.table_formats import DASH, PLUS_MINUS
 
@@ -74,10 +74,10 @@ def _caption(landmark: Landmark) -> list[str]:
     sheet = landmark.sheet
     written = f"mean{PLUS_MINUS}standard deviation (n runs)."
     if len(sheet.metrics) == 1:
-        lines = [f"{sheet.title}: {in_words(sheet.metric)}{_unit(landmark)}; {written}"]
+        lines = [f"{sheet.title}: {metric_title(sheet.metric)}{_unit(landmark)}; {written}"]
     else:
         lines = [f"{sheet.title}{_unit(landmark)}; {written}"]
-        lines += [f"{metric}: {in_words(metric)}." for metric in sheet.metrics]
+        lines += [f"{metric}: {metric_title(metric)}." for metric in sheet.metrics]
     encoder = landmark.grid.cells()[0].encoder
     ours = [] if encoder == "none" else [f"Ours with encoder {encoder}."]
     return [*lines, f"Theirs {landmark.origin}.", *ours]

@@ -15,7 +15,7 @@ from pzsl_bench.contract import METHODS
 from pzsl_bench.data.ambiguity import AMBIGUITIES
 from pzsl_bench.data.source import DATASETS, find_dataset
 from pzsl_bench.planning.grid_file import grid_names, read_grid
-from pzsl_bench.planning.tasks import in_words
+from pzsl_bench.planning.tasks import task_titles
 from pzsl_bench.reports.landmark import LANDMARKS, headline, load_landmark
 from pzsl_bench.selecting.rules import find_rule
 
@@ -111,7 +111,7 @@ def _method(name: str) -> str:
             name=info.name,
             version=info.version,
             family=info.family,
-            task=in_words(cls.tasks),
+            task=task_titles(cls.tasks),
             citation=info.citation,
             note=marks,
         ),
@@ -149,7 +149,7 @@ def _dataset(name: str, variants: Sequence[str]) -> str:
         _facts(
             name=info.name,
             version=info.version,
-            task=in_words({cls(tuple(variants)).task}),
+            task=task_titles({cls(tuple(variants)).task}),
             variants=", ".join(f"{name}:{variant}" for variant in info.variants),
             encoder=cls.default_encoder,
             licence=info.licence,
@@ -168,7 +168,7 @@ def _dataset(name: str, variants: Sequence[str]) -> str:
 
 def _ambiguity(name: str) -> str:
     found = AMBIGUITIES.get(name)
-    task = in_words({found.task})
+    task = task_titles({found.task})
     facts = _facts(name=found.name, version=found.version, task=task, rule=found.summary)
     docs = inspect.cleandoc(found.draw.__doc__ or "")
     return "\n".join([f"{found.title} (ambiguity)", facts, "", docs]).rstrip()

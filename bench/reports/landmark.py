@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from pzsl_bench.base.errors import UserError, unknown
-from pzsl_bench.base.yaml_files import Shelf, parse
+from pzsl_bench.base.yaml_files import YamlFiles, parse
 from pzsl_bench.planning.grid import Grid, matches
 from pzsl_bench.planning.grid_schema import Row, expand, read_axes
 from pzsl_bench.records.cell import Cell
@@ -14,7 +14,7 @@ from pzsl_bench.reports.landmark_schema import ORIGINS, Known, Sheet, read_sheet
 
 __all__ = ["LANDMARKS", "ORIGINS", "Landmark", "headline", "load_landmark"]
 
-LANDMARKS = Shelf("landmark", "pzsl_bench.reports.landmarks", "'title:', 'grid:' and 'rows:'")
+LANDMARKS = YamlFiles("landmark", "pzsl_bench.reports.landmarks", "'title:', 'grid:' and 'rows:'")
 
 
 @dataclass(frozen=True)

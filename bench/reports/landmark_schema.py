@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pzsl_bench.base.errors import UserError, unknown
-from pzsl_bench.records.metric_names import NAMES, PLAIN, of_tags
+from pzsl_bench.records.metric_names import NAMES, PLAIN, is_tag_metric
 
 ORIGINS = {
     "published": "published: read in the authors' paper or in their files",
@@ -29,7 +29,7 @@ def _choice(kind: str, known: tuple[str, ...]) -> BeforeValidator:
 
 
 def _metric(value: Any) -> Any:
-    if value not in MEASURES and not of_tags(str(value)):
+    if value not in MEASURES and not is_tag_metric(str(value)):
         raise ValueError(str(unknown("metric", str(value), MEASURES)))
     return value
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.records.records import Record, Status, frame, metric_columns
+from pzsl_bench.records.frame import frame, metric_columns
+from pzsl_bench.records.record import Record, Status
 from pzsl_bench.reports.mlflow_client import ClientStore, Run, Store
 from pzsl_bench.reports.mlflow_sqlite import experiment_number, local_store
 

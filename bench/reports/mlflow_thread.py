@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pzsl_bench.planning.plan import Plan, updated
-from pzsl_bench.records.records import Record
+from pzsl_bench.records.record import Record
 from pzsl_bench.reports.mlflow_mirror import Mirror
 
 

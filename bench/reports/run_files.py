@@ -10,11 +10,11 @@ import yaml
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.base.files import write_whole
-from pzsl_bench.records.metric_names import of_tags, telling
+from pzsl_bench.records.metric_names import is_tag_metric, telling_tag_metrics
 
 if TYPE_CHECKING:
     from pzsl_bench.planning.grid import Grid
-    from pzsl_bench.records.records import Record
+    from pzsl_bench.records.record import Record
     from pzsl_bench.reports.tables import Format
 
 
@@ -35,7 +35,7 @@ def old_tables(results: Path, grid: str) -> list[Path]:
     """The tables that earlier runs of a grid wrote at their end."""
     paths = [path for suffix in FILES.values() for path in (results / "tables").glob(f"*.{suffix}")]
     ends = [(path, path.stem.removeprefix(f"{grid}-")) for path in paths if path.stem.startswith(f"{grid}-")]
-    return [path for path, metric in ends if metric in METRICS or of_tags(metric)]
+    return [path for path, metric in ends if metric in METRICS or is_tag_metric(metric)]
 
 
 def telling_metrics(records: Iterable[Record]) -> tuple[str, ...]:
@@ -48,13 +48,15 @@ def telling_metrics(records: Iterable[Record]) -> tuple[str, ...]:
     shown = [metric for metric in ("H", "T1") if judged[metric]]
     if judged["accuracy"] - judged["H"]:
         shown.append("accuracy")
-    shown += telling({name for record in done for name, value in record.metrics.items() if value is not None})
+    shown += telling_tag_metrics(
+        {name for record in done for name, value in record.metrics.items() if value is not None}
+    )
     return tuple(shown) or ("H", "T1")
 
 
 def write_tables(grid: Grid, records: list[Record], results: Path) -> str:
     """Write the tables as Markdown and LaTeX; returns them as text for the terminal."""
-    from pzsl_bench.records.records import frame
+    from pzsl_bench.records.frame import frame
     from pzsl_bench.reports.tables import table
 
     tidy, seeds, metrics = frame(records), len(grid.axes.seeds), telling_metrics(records)

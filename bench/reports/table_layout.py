@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pzsl_bench.base.errors import UserError, unknown
 from pzsl_bench.contract import METHODS
 from pzsl_bench.records.cell import split_row
-from pzsl_bench.records.metric_names import NAMES, PLAIN, ZERO_SHOT, in_words, of_tags
-from pzsl_bench.records.records import Status, metric_columns
+from pzsl_bench.records.frame import metric_columns
+from pzsl_bench.records.metric_names import NAMES, PLAIN, ZERO_SHOT, is_tag_metric, metric_title
+from pzsl_bench.records.record import Status
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -87,7 +88,7 @@ class Layout:
     @property
     def title(self) -> str:
         """The metric in words."""
-        return in_words(self.metric)
+        return metric_title(self.metric)
 
     @property
     def incomplete(self) -> bool:
@@ -147,8 +148,10 @@ def _of_task(records: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]
     tasks: dict[str, bool] = {}
     for record in records:
         if record["status"] == Status.DONE:
-            tasks[record["dataset"]] = any(of_tags(n) and v is not None and v == v for n, v in record.items())
-    kept = [record for record in records if tasks.get(record["dataset"], of_tags(metric)) == of_tags(metric)]
+            tasks[record["dataset"]] = any(is_tag_metric(n) and v is not None and v == v for n, v in record.items())
+    kept = [
+        record for record in records if tasks.get(record["dataset"], is_tag_metric(metric)) == is_tag_metric(metric)
+    ]
     # Where nothing is left, the reason is told from all of them.
     return kept or records
 
@@ -248,7 +251,7 @@ def _refuse_absent(records: Sequence[dict[str, Any]], metric: str) -> None:
     # NaN, the absent number, is not equal to itself.
     held = {name for record in done for name, value in record.items() if value == value}
     if done:
-        known = ", ".join(name for name in (*NAMES, *sorted(filter(of_tags, held))) if name in held - {*PLAIN})
+        known = ", ".join(name for name in (*NAMES, *sorted(filter(is_tag_metric, held))) if name in held - {*PLAIN})
         why = ", which takes unseen classes and a method that can score them" if metric in ZERO_SHOT else ""
         raise UserError(f"no result of this grid has {metric}{why}; there is: {known}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pzsl_bench.records.records import Record
+from pzsl_bench.records.record import Record
 
 
 class Listener(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pzsl_bench.contract.needs import EXTRAS, OF_NAMES
-from pzsl_bench.data.ambiguity import Drawn, draw_candidates
+from pzsl_bench.data.ambiguity import LabelSets, draw_candidates
 from pzsl_bench.data.source import find_dataset
 from pzsl_bench.encoding.encode import encode
 from pzsl_bench.encoding.encoder import find_encoder
@@ -112,7 +112,7 @@ def candidate_sets(
     ambiguity: str,
     rate: float,
     seed: int,
-) -> Drawn:
+) -> LabelSets:
     """(N, K) the candidate sets of a draw, or what it tells of tags; all methods of a grid ask for the same ones."""
     problem = load_problem(dataset, encoder, data, cache, device, seed)
     return draw_candidates(ambiguity, problem.labelled, rate, dataset, seed)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from pzsl_bench.base.timing import Spent
+from pzsl_bench.base.timing import PhaseTimes
 from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.plan import Planned
-from pzsl_bench.records.records import Record, Records
+from pzsl_bench.records.record import Record
+from pzsl_bench.records.store import Records
 from pzsl_bench.running.listener import Listener
 from pzsl_bench.running.worker import failures, run_stack
 from pzsl_bench.training.memory import cut, pick_device
@@ -29,7 +30,9 @@ def spread(work: list[list[Planned]], jobs: int) -> list[list[Planned]]:
     return pieces
 
 
-def in_workers(work: list[list[Planned]], options: Options, listener: Listener) -> Iterator[tuple[list[Record], Spent]]:
+def in_workers(
+    work: list[list[Planned]], options: Options, listener: Listener
+) -> Iterator[tuple[list[Record], PhaseTimes]]:
     """Stacks in worker processes; a killed worker costs the stacks in flight one life and nothing else."""
     from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
@@ -40,10 +43,10 @@ def in_workers(work: list[list[Planned]], options: Options, listener: Listener) 
         pending = [cells for g in groups if (cells := [left[h] for h in g if h in left])]
         doomed = next((cells for cells in pending if all(lives[p.hash] <= 0 for p in cells)), None)
         try:
-            for records, spent in _parallel([doomed] if doomed else pending, options, listener):
+            for records, times in _parallel([doomed] if doomed else pending, options, listener):
                 for record in records:
                     left.pop(record.hash, None)
-                yield records, spent
+                yield records, times
         except (BrokenProcessPool, TerminatedWorkerError):
             if doomed is not None:
                 yield _killed(doomed, options)
@@ -58,7 +61,7 @@ def in_workers(work: list[list[Planned]], options: Options, listener: Listener) 
 
 def _parallel(
     work: Sequence[list[Planned]], options: Options, listener: Listener
-) -> Iterator[tuple[list[Record], Spent]]:
+) -> Iterator[tuple[list[Record], PhaseTimes]]:
     from joblib import Parallel, delayed, parallel_config
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -66,20 +69,20 @@ def _parallel(
     with parallel_config("loky", inner_max_num_threads=threads):
         pool = Parallel(n_jobs=options.jobs, return_as="generator_unordered", batch_size=1)
         for outcomes in pool(delayed(_work)(cells, options, threads) for cells in work):
-            for notes, records, spent in outcomes:
+            for notes, records, times in outcomes:
                 for note in notes:
                     listener.note(note)
-                yield records, spent
+                yield records, times
 
 
-def _work(cells: list[Planned], options: Options, threads: int) -> list[tuple[list[str], list[Record], Spent]]:
+def _work(cells: list[Planned], options: Options, threads: int) -> list[tuple[list[str], list[Record], PhaseTimes]]:
     """One stack in a worker process: its records are on disk before it returns."""
     torch.set_num_threads(threads)
     notes: list[str] = []
-    return [(list(notes), records, spent) for records, spent in run_stack(cells, options, say=notes.append)]
+    return [(list(notes), records, times) for records, times in run_stack(cells, options, say=notes.append)]
 
 
-def _killed(cells: list[Planned], options: Options) -> tuple[list[Record], Spent]:
+def _killed(cells: list[Planned], options: Options) -> tuple[list[Record], PhaseTimes]:
     reason = "the worker process was killed each time it ran this stack (out of memory?)"
     store = Records(options.results / "records")
-    return failures(cells, store, pick_device(options.device), reason), Spent()
+    return failures(cells, store, pick_device(options.device), reason), PhaseTimes()

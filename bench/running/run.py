@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.base.timing import Spent
+from pzsl_bench.base.timing import PhaseTimes
 from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.plan import Plan, Planned, stacks
-from pzsl_bench.records.records import Record, Status
+from pzsl_bench.records.record import Record, Status
 from pzsl_bench.running.listener import Follower, Listener
 from pzsl_bench.running.pool import in_workers, spread
 from pzsl_bench.running.preparation import Place, encode_all, place_of
@@ -43,17 +43,17 @@ def execute(
     started = time.perf_counter()
     todo = plan.todo(options.retry_failed, options.fresh)
     blocked: set[Place] = set()
-    spent = Spent()
-    spent.add({"planning": plan.spent})
+    times = PhaseTimes()
+    times.add({"planning": plan.seconds_planning})
     count: Counter[Status] = Counter()
     interrupted = False
     listener.started(len(todo), len(stacks(todo)))
     try:
-        with spent.on("encoding"):
+        with times.timed("encoding"):
             blocked = encode_all(todo, options, listener)
         work = [p for p in todo if place_of(p) not in blocked]
         for records, phases in _results(stacks(work), options, listener):
-            spent.add(phases.seconds)
+            times.add(phases.seconds)
             for record in records:
                 count[record.status] += 1
                 listener.record(record)
@@ -65,20 +65,22 @@ def execute(
     except KeyboardInterrupt:
         interrupted = True
     for name, follower in (followers or {}).items():
-        with spent.on(name):
+        with times.timed(name):
             follower.finish(interrupted)
     return Outcome(
         done=count[Status.DONE],
         failed=count[Status.FAILED],
         diverged=count[Status.DIVERGED],
         seconds=time.perf_counter() - started,
-        share=dict(spent.seconds),
+        share=dict(times.seconds),
         blocked=sum(place_of(p) in blocked for p in todo),
         interrupted=interrupted,
     )
 
 
-def _results(work: list[list[Planned]], options: Options, listener: Listener) -> Iterator[tuple[list[Record], Spent]]:
+def _results(
+    work: list[list[Planned]], options: Options, listener: Listener
+) -> Iterator[tuple[list[Record], PhaseTimes]]:
     if options.jobs < 1:
         raise UserError(f"--jobs {options.jobs} is not at least 1")
     if options.jobs == 1:

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pzsl_bench.base.timing import Spent
+from pzsl_bench.base.timing import PhaseTimes
 from pzsl_bench.contract import Method
-from pzsl_bench.data.ambiguity import Drawn, allowed, mask_hash
+from pzsl_bench.data.ambiguity import LabelSets, allowed, mask_hash
 from pzsl_bench.encoding.cache import cache_root
-from pzsl_bench.judging.disambiguation import Identified
+from pzsl_bench.judging.disambiguation import DisambiguationCurve
 from pzsl_bench.judging.judge import judge
 from pzsl_bench.judging.tag_judge import judge_tags
 from pzsl_bench.planning.draws import configurations
@@ -27,7 +27,8 @@ from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.folds import Problems, size
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.records.cell import Cell
-from pzsl_bench.records.records import Record, Records, Status
+from pzsl_bench.records.record import Record, Status
+from pzsl_bench.records.store import Records
 from pzsl_bench.running.environment import allow_tf32, environment
 from pzsl_bench.running.opened import Opened, candidate_sets, load_problem, open_dataset
 from pzsl_bench.selecting.rules import find_rule
@@ -47,34 +48,34 @@ Epochs = Callable[[int, int], None]
 
 def run_stack(
     cells: Sequence[Planned], options: Options, say: Say | None = None, epochs: Epochs | None = None
-) -> Iterator[tuple[list[Record], Spent]]:
+) -> Iterator[tuple[list[Record], PhaseTimes]]:
     """Train and judge the cells together, in pieces that fit into memory; records are on disk when they are yielded."""
     device = memory.pick_device(options.device)
     allow_tf32(device)
     store = Records(options.results / "records")
     waiting, width = [list(cells)], 1
-    first, spent = cells[0].cell, Spent()
+    first, times = cells[0].cell, PhaseTimes()
     place = (first.dataset, first.encoder, options.data, cache_root(options.cache), str(device))
     needs = cells[0].method.needs
     try:
-        with spent.on("encoding"):
+        with times.timed("encoding"):
             sizes = [size(load_problem(*place, p.cell.seed, needs)) for p in cells]
         width = _width(cells, open_dataset(*place), options, device)
         alike = [[p for p, its in zip(cells, sizes, strict=True) if its == one] for one in dict.fromkeys(sizes)]
         # A cell's draws stay together as long as they fit.
-        together = max(1, width // max(1, first.tune))
-        waiting = [list(piece) for group in alike for piece in cut(group, together)]
+        all_watches = max(1, width // max(1, first.tune))
+        waiting = [list(piece) for group in alike for piece in cut(group, all_watches)]
     except Exception:
-        yield failures(cells, store, device, traceback.format_exc()), spent
+        yield failures(cells, store, device, traceback.format_exc()), times
         return
     while waiting:
-        piece, spent = waiting.pop(0), Spent()
+        piece, times = waiting.pop(0), PhaseTimes()
         try:
             problems, masks = [], []
             for cell in (p.cell for p in piece):
                 problems.append(load_problem(*place, cell.seed, needs))
                 masks.append(candidate_sets(*place, cell.ambiguity, cell.rate, cell.seed))
-            records = _train_and_judge(piece, masks, Problems(tuple(problems)), device, width, spent, epochs)
+            records = _train_and_judge(piece, masks, Problems(tuple(problems)), device, width, times, epochs)
         except Exception as error:
             if memory.is_out_of_memory(error) and len(piece) > 1:
                 if device.type == "cuda":
@@ -84,10 +85,10 @@ def run_stack(
                 waiting = [list(half) for half in cut(piece, -(-len(piece) // 2))] + waiting
                 continue
             records = failures(piece, store, device, traceback.format_exc(), save=False)
-        with spent.on("records"):
+        with times.timed("records"):
             for record in records:
                 store.save(record)
-        yield records, spent
+        yield records, times
 
 
 def _width(cells: Sequence[Planned], opened: Opened, options: Options, device: torch.device) -> int:
@@ -107,11 +108,11 @@ def _width(cells: Sequence[Planned], opened: Opened, options: Options, device: t
 
 def _train_and_judge(
     cells: Sequence[Planned],
-    masks: Sequence[Drawn],
+    masks: Sequence[LabelSets],
     problems: Problems,
     device: torch.device,
     width: int,
-    spent: Spent,
+    times: PhaseTimes,
     epochs: Epochs | None,
 ) -> list[Record]:
     started = time.perf_counter()
@@ -126,11 +127,11 @@ def _train_and_judge(
         rehearsals=lambda fold: _rehearsals(method, problems, studies, fold),
         observer=lambda runs: _observer(cells[0].cell.dataset, runs, studies, exam),
     )
-    with spent.on("training"):
+    with times.timed("training"):
         selected = select(rule, [configurations(p.method, p.cell) for p in cells], task, width, epochs)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    with spent.on("judging"):
+    with times.timed("judging"):
         judged = zip(selected.states, selected.biases, strict=True)
         metrics = averaged([_judge(s, exam, studies, biases) for s, biases in judged])
         alive = selected.states[-1].alive.tolist()
@@ -153,13 +154,13 @@ def _train_and_judge(
     ]
 
 
-def _observer(name: str, cells: Tensor, studies: Studies, exam: Exam) -> Identified | None:
+def _observer(name: str, cells: Tensor, studies: Studies, exam: Exam) -> DisambiguationCurve | None:
     """Who writes down how labels are identified in runs of these cells; nobody where an image has several."""
     if studies.marks is not None:
         return None
     truth = exam.train_truth if exam.train_truth.ndim == 1 else exam.train_truth[cells.numpy()]
     sets = studies.candidates[cells.to(studies.candidates.device)]
-    return Identified(name, studies.of_runs(cells), sets, truth)
+    return DisambiguationCurve(name, studies.of_runs(cells), sets, truth)
 
 
 def _rehearsals(method: Method, problems: Problems, studies: Studies, fold: int) -> list[Rehearsal]:
@@ -177,7 +178,7 @@ def _rehearsals(method: Method, problems: Problems, studies: Studies, fold: int)
     return found
 
 
-def _as_fed(method: Method, studies: Studies, truths: Callable[[], Drawn]) -> Studies:
+def _as_fed(method: Method, studies: Studies, truths: Callable[[], LabelSets]) -> Studies:
     """The studies; for bounds by a side door with candidate sets (R, N, K), or tags, that are the truth itself."""
     if not method.info.reveals_truth:
         return studies

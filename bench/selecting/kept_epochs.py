@@ -18,13 +18,13 @@ Criterion = Callable[[Fitted], Tensor]
 """(R,) how good the runs of a stack are."""
 
 
-class Keeper:
+class Snapshot:
     """Keeps, for every run, its state and memory at the epoch at which it was last wanted."""
 
     def __init__(self) -> None:
         self.parts: tuple[State, State] | None = None
 
-    def keep(self, fitted: Fitted, wanted: Tensor) -> None:
+    def take(self, fitted: Fitted, wanted: Tensor) -> None:
         """Take over the runs that are wanted now, (R,) bool; all of them at first."""
         now = dict(fitted.state), dict(fitted.memory)
         old = now if self.parts is None else self.parts
@@ -34,7 +34,7 @@ class Keeper:
             for part, before in zip(now, old, strict=True)
         )
 
-    def kept(self, fitted: Fitted, alive: Tensor) -> Fitted:
+    def restored(self, fitted: Fitted, alive: Tensor) -> Fitted:
         """The stack with what was kept; label weights, which were not, are left out."""
         assert self.parts is not None
         state, memory = self.parts
@@ -51,11 +51,11 @@ class Tail:
     def __call__(self, epoch: int, fitted: Fitted) -> None:
         """After an epoch: copy the stack if it is one of the last."""
         if epoch >= self.first:
-            keeper = Keeper()
-            keeper.keep(fitted, torch.ones_like(fitted.alive))
-            self.states.append(keeper.kept(fitted, fitted.alive))
+            snapshot = Snapshot()
+            snapshot.take(fitted, torch.ones_like(fitted.alive))
+            self.states.append(snapshot.restored(fitted, fitted.alive))
 
-    def kept(self, end: Fitted) -> list[Fitted]:
+    def last_states(self, end: Fitted) -> list[Fitted]:
         """The last epochs, with the curves of the whole training; the end alone for a method that has none.
 
         A run that diverged did so in all of them.
@@ -68,7 +68,7 @@ class BestEpoch:
 
     def __init__(self, criterion: Criterion):
         self.criterion = criterion
-        self.keeper = Keeper()
+        self.snapshot = Snapshot()
         self.curve: list[Tensor] = []
 
     def __call__(self, epoch: int, fitted: Fitted) -> None:
@@ -78,7 +78,7 @@ class BestEpoch:
         if not self.curve:
             self.best, self.epoch = value, torch.full_like(value, epoch, dtype=torch.int64)
         wanted = value >= self.best
-        self.keeper.keep(fitted, wanted)
+        self.snapshot.take(fitted, wanted)
         self.best = value.where(wanted, self.best)
         self.epoch = torch.where(wanted, epoch, self.epoch)
         self.curve.append(value)
@@ -89,7 +89,7 @@ class BestEpoch:
             self(0, end)
             return replace(end, alive=self.best > NEVER), self.best, self.epoch
         curves = {**end.curves, name: torch.stack(self.curve, dim=1)}
-        return replace(self.keeper.kept(end, self.best > NEVER), curves=curves), self.best, self.epoch
+        return replace(self.snapshot.restored(end, self.best > NEVER), curves=curves), self.best, self.epoch
 
 
 class ReadAt:
@@ -99,16 +99,16 @@ class ReadAt:
         self.at_end = all(epoch is None for epoch in epochs)
         self.epochs = torch.tensor([epoch or 0 for epoch in epochs], device=device)
         self.alive = torch.zeros_like(self.epochs, dtype=torch.bool)
-        self.keeper = Keeper()
+        self.snapshot = Snapshot()
 
     def __call__(self, epoch: int, fitted: Fitted) -> None:
         """After an epoch: copy the runs whose epoch it is."""
         if self.at_end:
             return
         now = self.epochs == epoch
-        self.keeper.keep(fitted, now)
+        self.snapshot.take(fitted, now)
         self.alive = fitted.alive.where(now, self.alive)
 
-    def kept(self, end: Fitted) -> Fitted:
+    def restored(self, end: Fitted) -> Fitted:
         """The stack as it was then."""
-        return end if self.at_end else self.keeper.kept(end, self.alive)
+        return end if self.at_end else self.snapshot.restored(end, self.alive)

@@ -19,7 +19,7 @@ from torch import Tensor
 from pzsl_bench.base import randomness
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import Method
-from pzsl_bench.judging.disambiguation import Observer, together
+from pzsl_bench.judging.disambiguation import Observer, all_watches
 from pzsl_bench.judging.judge import best_biases, chunks, curves, unseen_accuracies
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.studies import Studies
@@ -35,7 +35,7 @@ HELD_OUT = 0.1
 COMPARE = {"covering": covering, "approximated": approximated, "oracle": right}
 
 Biases = list[float | None]
-Drawn = Sequence[Sequence[Method]]
+Configurations = Sequence[Sequence[Method]]
 """The configurations of every cell, the grid's own first."""
 
 
@@ -73,8 +73,8 @@ class Task:
     ) -> Fitted:
         """Train runs of these cells as they will be judged: under the eyes of the observer."""
         observer = self.observer(cells)
-        fitted = fit(methods, studies, progress, together(observer, watch))
-        return fitted if observer is None else observer.added(fitted)
+        fitted = fit(methods, studies, progress, all_watches(observer, watch))
+        return fitted if observer is None else observer.with_curve(fitted)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Selection:
 
 
 def select(
-    rule: Rule, drawn: Drawn, task: Task, width: int | None = None, progress: Progress | None = None
+    rule: Rule, drawn: Configurations, task: Task, width: int | None = None, progress: Progress | None = None
 ) -> Selection:
     """Train the draws of every cell, at most `width` runs at once, and choose among them and their epochs."""
     if task.truth is not None and not rule.reveals_truth:
@@ -132,7 +132,7 @@ def _by_clock(rule: Rule, methods: Sequence[Method], task: Task, progress: Progr
         if rule.window == 1:
             return [work(None)]
         tail = Tail(methods[0], rule.window)
-        return tail.kept(work(tail))
+        return tail.last_states(work(tail))
 
     def again(methods: Sequence[Method], studies: Studies, cells: list[int]) -> list[Fitted]:
         return train(methods, lambda watch: fit(methods, studies, watch=watch))
@@ -143,7 +143,9 @@ def _by_clock(rule: Rule, methods: Sequence[Method], task: Task, progress: Progr
     return Selection(states, biases or [[None] * len(methods)] * len(states), [Choice(method) for method in methods])
 
 
-def _by_held_out(rule: Rule, drawn: Drawn, task: Task, width: int | None, progress: Progress | None) -> Selection:
+def _by_held_out(
+    rule: Rule, drawn: Configurations, task: Task, width: int | None, progress: Progress | None
+) -> Selection:
     """The best epoch of the best draw."""
     device = task.studies.features.device
     rows, held = (torch.from_numpy(r).to(device) for r in held_out(task.candidates.shape[1], task.dataset))
@@ -159,13 +161,15 @@ def _by_held_out(rule: Rule, drawn: Drawn, task: Task, width: int | None, progre
 
     def again(methods: Sequence[Method], studies: Studies, cells: list[int]) -> list[Fitted]:
         reader = ReadAt([choices[cell].epoch for cell in cells], device)
-        return [reader.kept(fit(methods, studies, watch=reader))]
+        return [reader.restored(fit(methods, studies, watch=reader))]
 
     biases = _calibrated(state, [choice.method for choice in choices], task, again)
     return Selection([state], biases or [[None] * len(choices)], choices)
 
 
-def _by_rehearsal(rule: Rule, drawn: Drawn, task: Task, width: int | None, progress: Progress | None) -> Selection:
+def _by_rehearsal(
+    rule: Rule, drawn: Configurations, task: Task, width: int | None, progress: Progress | None
+) -> Selection:
     """The draw that does best in the mean of several rehearsals, trained on all images; calibrated in the first."""
     choices: dict[int, Choice] = {}
     biases: dict[int, float | None] = {}

@@ -17,7 +17,7 @@ from pzsl_bench.training.device_random import Dice
 from pzsl_bench.training.views import view_maker
 
 
-class Feeder:
+class Batches:
     """The per-image tensors of a stack."""
 
     def __init__(self, method: Gradient, varying: Mapping[str, Tensor], studies: Studies, targets: Tensor):
@@ -31,7 +31,7 @@ class Feeder:
         self._candidates = studies.candidates.flatten(0, 1)
         told = studies.marks if "marks" in method.reads else None
         self._marks = None if told is None else told.flatten(0, 1)
-        self._most = most_labels(studies)
+        self._largest_label_count = most_labels(studies)
         self._targets = targets
         self._tables = _tables(method, studies, targets)
         self._largest = {name: _size(shape) for name, shape in method.dice(method.batch, self.classes).items()}
@@ -48,7 +48,7 @@ class Feeder:
         """(R, N, K) the label weights as they are."""
         return self._weights.view(self.runs, self.images, self.classes)
 
-    def turn_to(self, picked: Tensor) -> None:
+    def select_images(self, picked: Tensor) -> None:
         """The next mini-batch: (R, B) images of each run."""
         self.picked = picked.reshape(-1)
         self.rows = (picked + self.offset).reshape(-1)
@@ -58,7 +58,7 @@ class Feeder:
         """The stacked batch: everything with a leading run axis but the clock."""
         reads = self.method.reads
         progress, number = clock.unbind()
-        features = self._gather(self._features, self.rows if self.studies.own_features else self.picked)
+        features = self._gather(self._features, self.rows if self.studies.per_run_features else self.picked)
         shapes = self.method.dice(self.size, self.classes)
         return Batch(
             features=features,
@@ -72,10 +72,10 @@ class Feeder:
             memory=memory,
             progress=progress,
             epoch=number,
-            most=self._most,
+            most=self._largest_label_count,
         )
 
-    def keep(self, update: Update, memory: State) -> State:
+    def write_back(self, update: Update, memory: State) -> State:
         """Write the batch's rows back; the memory as it is from now on."""
         if update.weights is not None:
             self.written = True
@@ -84,7 +84,7 @@ class Feeder:
             self._tables[name].index_copy_(0, self.rows, rows.flatten(0, 1))
         return {**memory, **update.memory} if update.memory else memory
 
-    def keep_all(self, update: Update, memory: State) -> State:
+    def write_all_back(self, update: Update, memory: State) -> State:
         """As `keep`, for whole tables."""
         if update.weights is not None:
             self.written = True

@@ -22,11 +22,11 @@ from pzsl_bench.base import randomness
 from pzsl_bench.contract import ClosedForm, Gradient, Method, State
 from pzsl_bench.contract.settings import may_vary
 from pzsl_bench.problem.studies import Studies
-from pzsl_bench.training.batches import Feeder
+from pzsl_bench.training.batches import Batches
 from pzsl_bench.training.fitted import Fitted, Watch, finite
 from pzsl_bench.training.optimiser import StackedOptimiser
 from pzsl_bench.training.soft_labels import feed
-from pzsl_bench.training.vmapped import Lifted
+from pzsl_bench.training.vmapped import Vmapped
 
 Progress = Callable[[int, int], None]
 
@@ -65,7 +65,7 @@ def _solve(method: ClosedForm, varying: Mapping[str, Tensor], studies: Studies, 
         return replace(method, **floats).solve(studies.single(candidates, soft, features, marks))
 
     with torch.no_grad():
-        axes = (0 if studies.own_features else None, 0, 0, None if studies.marks is None else 0, 0)
+        axes = (0 if studies.per_run_features else None, 0, 0, None if studies.marks is None else 0, 0)
         told = (studies.candidates, targets, studies.marks)
         state: State = vmap(one, in_dims=axes)(studies.features, *told, dict(varying))
     alive = torch.ones(len(studies), dtype=torch.bool, device=studies.features.device)
@@ -81,11 +81,11 @@ def _train(
     watch: Watch | None,
 ) -> Fitted:
     runs, device = len(studies), studies.features.device
-    module, params, memory = begin(method, studies, targets)
+    module, params, memory = initialise(method, studies, targets)
     names, values = list(params), list(params.values())
     optimiser = StackedOptimiser(method, values, varying)
-    lifted = Lifted(method, varying, module, studies.texts)
-    feeder = Feeder(method, varying, studies, targets)
+    lifted = Vmapped(method, varying, module, studies.texts)
+    feeder = Batches(method, varying, studies, targets)
     batches = batch_sizes(method, feeder.images)
     steps = method.epochs * len(batches)
     times = torch.arange(steps, device=device)
@@ -112,7 +112,7 @@ def _train(
         start = 0
         for number, size in enumerate(batches):
             now = epoch * len(batches) + number
-            feeder.turn_to(order[:, start : start + size])
+            feeder.select_images(order[:, start : start + size])
             batch = feeder.batch(now, epoch, memory, clock[now])
             start += size
             losses, update = lifted.step(params, batch)
@@ -120,13 +120,13 @@ def _train(
             optimiser.step(grads, now / steps)
             for name, numbers in {"loss": losses, **update.notes}.items():
                 history.setdefault(name, torch.zeros_like(history["loss"]))[now] = numbers.detach()
-            memory = feeder.keep(update, memory)
+            memory = feeder.write_back(update, memory)
             if method.second_pass:
                 after = replace(batch, memory=memory) if update.memory else batch
-                memory = feeder.keep(lifted.revise(params, after), memory)
+                memory = feeder.write_back(lifted.revise(params, after), memory)
         if type(method).after_epoch is not Gradient.after_epoch:
             update = lifted.after_epoch(epoch, feeder.weights, studies.candidates, memory)
-            memory = feeder.keep_all(update, memory)
+            memory = feeder.write_all_back(update, memory)
         if progress is not None:
             progress(epoch + 1, method.epochs)
         if watch is not None:
@@ -148,7 +148,7 @@ def epoch_means(history: Tensor, batches: Sequence[int]) -> Tensor:
     return torch.einsum("ebr,b->re", history.view(-1, len(batches), history.shape[1]), share)
 
 
-def begin(method: Gradient, studies: Studies, targets: Tensor) -> tuple[nn.Module, State, State]:
+def initialise(method: Gradient, studies: Studies, targets: Tensor) -> tuple[nn.Module, State, State]:
     """The module, and parameters and memory drawn for every run from that run's own name: each (R, ...)."""
     params: list[State] = []
     memories: list[State] = []

@@ -38,7 +38,7 @@ class Fitted:
     _prepared: list[tuple[Tensor, State]] = field(default_factory=list, init=False, repr=False, compare=False)
     """What the method made of class texts that it was asked about, each with those texts."""
 
-    def some(self, runs: slice) -> Fitted:
+    def subset(self, runs: slice) -> Fitted:
         """Consecutive runs as a stack of their own."""
 
         def of(state: Mapping[str, Tensor]) -> State:

@@ -14,7 +14,7 @@ import torch
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import Gradient, Method, State
 from pzsl_bench.problem.studies import Studies
-from pzsl_bench.training.fit import begin
+from pzsl_bench.training.fit import initialise
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 SHARE = {"cpu": 0.5, "cuda": 0.8}
@@ -71,17 +71,19 @@ def replica_bytes(method: Method, studies: Studies, kept: int = 0) -> int:
     images, classes = studies.candidates.shape[1:]
     width = studies.features.shape[-1]
     table = images * classes
-    own = 4 * images * width if studies.own_features else 0
+    own = 4 * images * width if studies.per_run_features else 0
     own += 0 if studies.marks is None else table
     if not isinstance(method, Gradient):
         # Targets, candidates, what a solver makes of them, and a few of its matrices of the feature width.
         return own + table * 25 + 12 * 4 * width**2
-    _, params, memory = begin(method, studies, studies.uniform)
+    _, params, memory = initialise(method, studies, studies.uniform)
     parameters = _bytes(params) // len(studies)
     carried = _bytes(memory) // len(studies) + _bytes(method.tables(studies.of(0)))
     rows = min(method.batch, images)
     passes = 1 + method.looks
-    activations = 4 * rows * passes * (8 * classes + 6 * width + 4 * method.hidden) + 4 * method.held(studies.of(0))
+    activations = 4 * rows * passes * (8 * classes + 6 * width + 4 * method.hidden) + 4 * method.extra_floats(
+        studies.of(0)
+    )
     # Parameters, gradient and two moments; targets, working weights and candidates; the order of an epoch. Memory is
     # there twice while it is replaced.
     states = (4 + kept) * parameters + (2 + kept) * carried

@@ -16,7 +16,7 @@ from pzsl_bench.contract import FEEDS, METHODS, Method, configure, normalise
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.synonyms.scores import Scoring, score_spaces
 from pzsl_bench.synonyms.space import Compactness, build_spaces
-from pzsl_bench.training.tensor_memo import Kept, content
+from pzsl_bench.training.tensor_memo import TensorMemo, content
 
 if TYPE_CHECKING:
     from pzsl_bench.training.fitted import Fitted
@@ -26,7 +26,7 @@ REFINER = "proden"
 PRIOR = 1
 """Version of the clip_prior and s3_prior feeds; raised whenever their numbers change."""
 
-LATEST = Kept()
+LATEST = TensorMemo()
 """Refined labels: methods that ask for them follow each other in a grid."""
 
 Fit = Callable[[Sequence[Method], Studies], "Fitted"]

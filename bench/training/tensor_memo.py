@@ -14,22 +14,22 @@ MOST = 2**28
 
 
 @dataclass
-class Kept:
+class TensorMemo:
     """Tensors on the host, the latest ones within a budget."""
 
-    most: int = MOST
-    held: dict[str, Tensor] = field(default_factory=dict)
+    budget: int = MOST
+    tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def get(self, key: str, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
         """The tensor of that key on a device, made if it is not here; not to be written to."""
-        if key in self.held:
-            self.held[key] = self.held.pop(key)
-            return self.held[key].to(device)
+        if key in self.tensors:
+            self.tensors[key] = self.tensors.pop(key)
+            return self.tensors[key].to(device)
         made = make()
-        if made.nbytes <= self.most:
-            self.held[key] = made.cpu()
-            while sum(tensor.nbytes for tensor in self.held.values()) > self.most:
-                self.held.pop(next(iter(self.held)))
+        if made.nbytes <= self.budget:
+            self.tensors[key] = made.cpu()
+            while sum(tensor.nbytes for tensor in self.tensors.values()) > self.budget:
+                self.tensors.pop(next(iter(self.tensors)))
         return made
 
 

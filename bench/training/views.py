@@ -50,7 +50,7 @@ def _noise(looks: int, strength: Tensor, studies: Studies) -> Maker:
     first = studies.of(0).features
     unit = bool((first.norm(dim=1) - 1).abs().max() < 1e-3)
     # From a run's own images, so that it does not depend on its stack.
-    images = studies.features if studies.own_features else first.unsqueeze(0)
+    images = studies.features if studies.per_run_features else first.unsqueeze(0)
     distance = torch.stack([neighbour_distance(own) for own in images]).view(-1, 1, 1, 1)
     length = strength * distance / math.sqrt(first.shape[1])
     largest: dict[str, int] = {}

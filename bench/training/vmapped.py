@@ -23,7 +23,7 @@ SHARED = ("progress", "epoch", "most")
 
 
 @dataclass(frozen=True)
-class Lifted:
+class Vmapped:
     """One method's step, second pass and end of epoch, for all runs at once.
 
     A stacked batch is a `Batch` whose tensors have a leading run axis, except for `texts` and the clock.

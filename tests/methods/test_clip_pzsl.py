@@ -23,8 +23,8 @@ from pzsl_bench.methods.clip_pzsl.step import stored as stored_after
 from pzsl_bench.methods.clip_pzsl.unseen import ROUTES, TRANSDUCTIVE
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.problem.toy import toy_problem, toy_studies
-from pzsl_bench.training.fit import begin, fit
-from pzsl_bench.training.vmapped import Lifted
+from pzsl_bench.training.fit import fit, initialise
+from pzsl_bench.training.vmapped import Vmapped
 
 PROBLEM = toy_problem(noise=1.5)
 
@@ -39,9 +39,9 @@ def studies(rate: float = 0.3, seeds: int = 1) -> Studies:
     return toy_studies(PROBLEM, [("flip", rate, seed) for seed in range(seeds)])
 
 
-def stacked(method: ClipPzsl, given: Studies, rows: slice = slice(None), epoch: int = 0) -> tuple[Lifted, Any, Batch]:
+def stacked(method: ClipPzsl, given: Studies, rows: slice = slice(None), epoch: int = 0) -> tuple[Vmapped, Any, Batch]:
     """The lifted method, its parameters, and a batch of these rows."""
-    module, params, memory = begin(method, given, given.uniform)
+    module, params, memory = initialise(method, given, given.uniform)
     dice = {name: torch.rand(len(given), *shape) for name, shape in method.dice(len(PROBLEM.train[rows]), 8).items()}
     batch = Batch(
         features=given.features[rows].expand(len(given), -1, -1),
@@ -53,7 +53,7 @@ def stacked(method: ClipPzsl, given: Studies, rows: slice = slice(None), epoch: 
         progress=torch.tensor(0.0),
         epoch=torch.tensor(epoch),
     )
-    return Lifted(method, {}, module, given.texts), params, batch
+    return Vmapped(method, {}, module, given.texts), params, batch
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def stacked(method: ClipPzsl, given: Studies, rows: slice = slice(None), epoch: 
 )
 def test_before_the_first_step_it_is_zero_shot_clip(settings: dict[str, Any]) -> None:
     method, given = make(**settings), studies()
-    module, params, memory = begin(method, given, given.uniform)
+    module, params, memory = initialise(method, given, given.uniform)
     net = Net(module, {k: v[0].detach() for k, v in params.items()}, PROBLEM.texts)
     got = method.score(net, {k: v[0] for k, v in memory.items()}, PROBLEM.test)
     torch.testing.assert_close(got, PROBLEM.test @ PROBLEM.texts.T)
@@ -135,7 +135,7 @@ def test_renaming_the_classes_renames_the_result() -> None:
 
 @pytest.mark.parametrize("block", ["argmax_st", "argmax_sg", "gumbel_logits", "soft_kmeans", "softmax_xattn"])
 def test_every_parameter_is_handed_to_the_optimiser(block: str) -> None:
-    _, params, _ = begin(make(block=block, block_ffn=True), studies(), studies().uniform)
+    _, params, _ = initialise(make(block=block, block_ffn=True), studies(), studies().uniform)
     assert {"block.query", "block.out.weight", "block.out.bias", "block.ffn.inner.weight"} <= set(params)
 
 
@@ -170,7 +170,7 @@ def test_unseen_classes_change_nothing_for_seen_ones() -> None:
 
 def test_nothing_it_trains_or_stores_has_a_place_for_an_unseen_class() -> None:
     given = studies()
-    _, params, memory = begin(make(labels="learnable"), given, given.uniform)
+    _, params, memory = initialise(make(labels="learnable"), given, given.uniform)
     sizes = {n for v in (*params.values(), *memory.values()) for n in v.shape[1:]}
     assert len(PROBLEM.texts) not in sizes
 

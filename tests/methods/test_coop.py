@@ -20,7 +20,7 @@ from pzsl_bench.problem.problem import Problem
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.problem.toy import toy_problem
 from pzsl_bench.running.opened import with_tower
-from pzsl_bench.training.fit import begin, fit
+from pzsl_bench.training.fit import fit, initialise
 from pzsl_bench.training.memory import replica_bytes
 from pzsl_bench.training.soft_labels import feed
 
@@ -120,10 +120,10 @@ def test_a_run_does_not_depend_on_its_stack() -> None:
 
 def test_only_the_tokens_and_the_scale_are_learned() -> None:
     studies = studies_of(0.3)
-    _, params, _ = begin(coop(context=6), studies, studies.uniform)
+    _, params, _ = initialise(coop(context=6), studies, studies.uniform)
     assert {name: tuple(value.shape) for name, value in params.items()} == {"context": (1, 6, 128), "log_scale": (1,)}
     assert torch.equal(params["context"][0, 2:], TOWER.phrase)
-    _, params, _ = begin(coop(context=2), studies, studies.uniform)
+    _, params, _ = initialise(coop(context=2), studies, studies.uniform)
     assert torch.equal(params["context"][0], TOWER.phrase[-2:])
 
 
@@ -139,7 +139,7 @@ def test_memory_grows_with_the_number_of_classes() -> None:
     half = replace(studies, texts=studies.texts[:4], candidates=studies.candidates[..., :4])
     few, many = (replica_bytes(coop(), some) for some in (half, studies))
     study = studies.of(0)
-    assert many - few > 4 * coop().held(study) / 3
+    assert many - few > 4 * coop().extra_floats(study) / 3
 
 
 def test_class_texts_alone_are_refused_in_words() -> None:

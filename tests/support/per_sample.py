@@ -40,7 +40,7 @@ class PerSample:
         pairs = zip(self.given["cases"], self.file["expected"], strict=True)
         return [pytest.param(case, expected, id=f"case {number}") for number, (case, expected) in enumerate(pairs)]
 
-    def begin(self, images: Tensor, labels: Tensor, semantics: Tensor, start: Tensor, **settings: Any) -> Retrain:
+    def initialise(self, images: Tensor, labels: Tensor, semantics: Tensor, start: Tensor, **settings: Any) -> Retrain:
         """A run on true labels from given maps (m, d, a)."""
         study = study_of(images, semantics, F.one_hot(labels).double())
         return Retrain(self.name, study, {**PER_SAMPLE, **settings}, {"weight": start})
@@ -49,7 +49,7 @@ class PerSample:
         """A run from a file that stores images and classes as columns and holds one map."""
         labels = torch.tensor(self.given["y"])
         images, semantics = double(self.given["X"]).T, double(self.given["S"]).T
-        return self.begin(images, labels, semantics, double(self.given["W0"])[None], **settings)
+        return self.initialise(images, labels, semantics, double(self.given["W0"])[None], **settings)
 
     def cosines(self, run: Retrain, expected: dict[str, Any]) -> Tensor:
         """Scores of the unseen images, whose mean class accuracy must be as expected."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl_bench.contract import Batch, Gradient, State, Study, Update, configure
-from pzsl_bench.training.vmapped import Lifted
+from pzsl_bench.training.vmapped import Vmapped
 
 PARITY = Path(__file__).parents[1] / "parity"
 DOUBLE = torch.float64
@@ -122,7 +122,7 @@ class Replay:
 
     def end_epoch(self, epoch: int) -> None:
         """What the end of an epoch changes."""
-        lifted = Lifted(self.method, {}, nn.Identity(), self.texts)
+        lifted = Vmapped(self.method, {}, nn.Identity(), self.texts)
         memory = {k: v[None] for k, v in self.memory.items()}
         self.keep(slice(None), lifted.after_epoch(epoch, self.weights[None], self.candidates[None], memory))
 
@@ -135,7 +135,7 @@ class Replay:
 
     def _ready(
         self, rows: Sequence[int], table: Tensor, looks: int, dice: State, epoch: int, progress: float
-    ) -> tuple[Lifted, Batch]:
+    ) -> tuple[Vmapped, Batch]:
         pick = torch.eye(len(table), dtype=self.dtype).view(1 + looks, len(rows), len(table))
         nothing, reads = torch.empty(0), self.method.reads
         batch = Batch(
@@ -150,4 +150,4 @@ class Replay:
             progress=double(progress).to(self.dtype),
             epoch=double(epoch),
         )
-        return Lifted(self.method, {}, self.look_up(table), self.texts), batch
+        return Vmapped(self.method, {}, self.look_up(table), self.texts), batch

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pzsl_bench.contract import Batch, Gradient, Net, State, Study, configure
 from pzsl_bench.training.optimiser import StackedOptimiser
-from pzsl_bench.training.vmapped import Lifted
+from pzsl_bench.training.vmapped import Vmapped
 
 
 def study_of(features: Tensor, texts: Tensor, targets: Tensor, scale: float = 100.0) -> Study:
@@ -37,7 +37,7 @@ class Retrain:
         self.memory = {k: v[None] for k, v in method.memory(study, drawn).items()}
         self.weights = method.first_weights(study).clone()
         self.optimiser = StackedOptimiser(method, list(self.params.values()), {})
-        self.lifted = Lifted(method, {}, self.module, study.texts)
+        self.lifted = Vmapped(method, {}, self.module, study.texts)
 
     @property
     def state(self) -> State:

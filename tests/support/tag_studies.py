@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pzsl_bench.contract import Batch, Gradient, State, Study, Update, configure, normalise
 from pzsl_bench.problem.studies import Studies
-from pzsl_bench.training.vmapped import Lifted
+from pzsl_bench.training.vmapped import Vmapped
 
 TAGS, UNSEEN, WIDTH = 6, 2, 12
 
@@ -86,7 +86,7 @@ class Marked:
 
 def step_of(run: Marked, module: nn.Module, params: State, progress: float = 0.0) -> tuple[Tensor, Update, State]:
     """One step by the function that the trainer calls."""
-    lifted = Lifted(run.method, {}, module, run.study.texts)
+    lifted = Vmapped(run.method, {}, module, run.study.texts)
     stacked = {k: v.detach()[None].clone().requires_grad_() for k, v in params.items()}
     reads, nothing = run.method.reads, torch.empty(0)
     batch = Batch(

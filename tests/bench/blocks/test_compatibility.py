@@ -13,7 +13,7 @@ from pzsl_bench.blocks.compatibility import STARTS, Bilinear
 from pzsl_bench.contract import FEEDS, Batch, Gradient, Output, Study, configure
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.problem.toy import toy_problem, toy_studies
-from pzsl_bench.training.fit import begin, fit
+from pzsl_bench.training.fit import fit, initialise
 
 RANKED: list[tuple[str, dict[str, object]]] = [
     ("ale", {}),
@@ -107,7 +107,7 @@ def test_nothing_moves_when_all_classes_are_candidates(name: str, settings: dict
     everything = replace(STUDIES, candidates=torch.ones_like(STUDIES.candidates))
     method = configure(name, {**settings, "epochs": 2, "weight_decay": 0.0})
     assert isinstance(method, Gradient)
-    _, start, _ = begin(method, everything, everything.uniform)
+    _, start, _ = initialise(method, everything, everything.uniform)
     assert torch.equal(fit([method] * 2, everything).state["weight"], start["weight"].detach())
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzsl_bench.blocks.ranking import drawn, first, member, of_class, rank_weights, trials
+from pzsl_bench.blocks.ranking import draw_class, first, member, of_class, rank_weights, trials
 
 DICE = st.floats(0, 1 - 2**-24, width=32)
 MASK = st.lists(st.booleans(), min_size=1, max_size=9)
@@ -16,13 +16,13 @@ GRID = (torch.arange(10_000) + 0.5) / 10_000
 
 @given(st.lists(st.sampled_from([0.0, 1e-9, 0.2, 1.0, 3.0]), min_size=1, max_size=9).filter(any), DICE)
 def test_a_class_of_weight_zero_is_never_drawn(soft: list[float], dice: float) -> None:
-    [number] = drawn(torch.tensor([soft]), torch.tensor([dice])).tolist()
+    [number] = draw_class(torch.tensor([soft]), torch.tensor([dice])).tolist()
     assert soft[number] > 0
 
 
 def test_classes_are_drawn_as_often_as_their_weight_says() -> None:
     soft = torch.tensor([0.1, 0.0, 0.6, 0.3])
-    share = drawn(soft.expand(len(GRID), 4), GRID).bincount(minlength=4) / len(GRID)
+    share = draw_class(soft.expand(len(GRID), 4), GRID).bincount(minlength=4) / len(GRID)
     torch.testing.assert_close(share, soft, atol=1e-3, rtol=0.0)
 
 

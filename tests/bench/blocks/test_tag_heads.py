@@ -16,8 +16,8 @@ from pzsl_bench.blocks.tag_heads import (
     first_threshold,
     is_absent,
     is_present,
+    marks_of,
     positives_per_image,
-    said,
 )
 from pzsl_bench.contract import Study
 from pzsl_bench.contract.heads import SPEED
@@ -53,7 +53,7 @@ def test_the_scale_leaves_the_threshold_where_it_is() -> None:
 
 def test_a_single_class_is_a_present_tag_and_what_is_no_candidate_is_absent() -> None:
     plain = Study(IMAGES[:2], torch.tensor([[True, False], [True, True]]), IMAGES[:2], TEXTS[:2], ("a", "b"), 1.0)
-    assert said(plain).tolist() == [[1, -1], [1, 1]]
+    assert marks_of(plain).tolist() == [[1, -1], [1, 1]]
 
 
 @pytest.mark.parametrize(("unknown", "absent"), [("ignore", [0, 0, 1]), ("negative", [0, 1, 1])])

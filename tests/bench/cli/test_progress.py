@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzsl_bench.cli.progress import Bar, Lines, cause, duration, watch
+from pzsl_bench.cli.progress import BarProgress, PlainProgress, cause, duration, watch
 
 
 class Terminal(io.StringIO):
@@ -29,8 +29,8 @@ def failure(error: Exception) -> str:
 
 
 def test_a_terminal_gets_a_bar_and_anything_else_plain_lines() -> None:
-    assert isinstance(watch(Terminal()), Bar)
-    assert type(watch(io.StringIO())) is Lines
+    assert isinstance(watch(Terminal()), BarProgress)
+    assert type(watch(io.StringIO())) is PlainProgress
 
 
 def test_the_cause_is_the_first_line_of_the_last_error() -> None:
@@ -81,7 +81,7 @@ def test_plain_lines_say_how_it_ended_and_do_not_flood_a_log() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 5)), min_size=1, max_size=5))
 def test_the_bar_never_goes_back_and_ends_full(stacks: list[tuple[int, int]]) -> None:
-    bar = Bar(Terminal())
+    bar = BarProgress(Terminal())
     total = sum(size for size, _ in stacks)
     bar.started(total, len(stacks))
     reached = [0.0]
@@ -102,7 +102,7 @@ def test_the_bar_never_goes_back_and_ends_full(stacks: list[tuple[int, int]]) ->
 
 
 def test_the_bar_shows_images_while_they_are_encoded() -> None:
-    bar = Bar(Terminal())
+    bar = BarProgress(Terminal())
     bar.started(4, 1)
     bar.encoding("encoding shapes", 256, 1000)
     assert bar.progress.tasks[1].description == "encoding shapes"

@@ -7,7 +7,7 @@ import pytest
 from pzsl_bench.base.errors import MissingDataError, UserError
 from pzsl_bench.data.name_lists import different, numbered_lines, stem
 from pzsl_bench.data.source import DATASETS, Source, dataset, find_dataset
-from pzsl_bench.data.tagged_features import find_own
+from pzsl_bench.data.tagged_features import find_features
 from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
 from pzsl_bench.encoding.encode import encode
 from pzsl_bench.encoding.encoder import find_encoder
@@ -27,7 +27,7 @@ class Toy(TaggedFiles):
         self.pick("names.txt")
         files = [self.folder / f"images/{name}.jpg" for name in IMAGES]
         listing = Listing(IMAGES, files, TAGS, np.array([False, True, True]))
-        return self.source(listing, find_own(self.folder), ["ant", "bee", "cat"], [2], keys=["A", "B", "C"])
+        return self.source(listing, find_features(self.folder), ["ant", "bee", "cat"], [2], keys=["A", "B", "C"])
 
 
 @pytest.fixture

@@ -184,7 +184,8 @@ def test_a_second_run_imports_neither_torch_nor_open_clip(tiny: Encoder, tmp_pat
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import numpy as np\n"
         "from pathlib import Path\n"
-        "from pzsl_bench.encoding.encode import encode, find_encoder\n"
+        "from pzsl_bench.encoding.encode import encode\n"
+        "from pzsl_bench.encoding.encoder import find_encoder\n"
         "from pzsl_bench.data.source import Source\n"
         "n = np.arange(20)\n"
         "given = Source(n % 3, n % 2 == 0, ('red dot', 'blue_dot', 'cat'), (0, 1), (2,), (0,), 'world 1',\n"
@@ -486,7 +487,7 @@ def test_weights_trained_with_the_fast_gelu_get_it(tmp_path: Path, monkeypatch: 
 def test_checking_a_known_encoder_imports_no_torch(tmp_path: Path) -> None:
     find_encoder("ViT-B-32:openai", tmp_path).fingerprint()
     code = (
-        "import sys; from pathlib import Path; from pzsl_bench.encoding.encode import find_encoder\n"
+        "import sys; from pathlib import Path; from pzsl_bench.encoding.encoder import find_encoder\n"
         "for spec in ('embedded', 'ViT-B-32:openai'): find_encoder(spec, Path(sys.argv[1])).fingerprint()\n"
         "print([m for m in ('torch', 'open_clip') if m in sys.modules])\n"
     )

@@ -8,7 +8,7 @@ import torch
 
 from pzsl_bench.contract import configure
 from pzsl_bench.judging import disambiguation
-from pzsl_bench.judging.disambiguation import Identified, together
+from pzsl_bench.judging.disambiguation import DisambiguationCurve, all_watches
 from pzsl_bench.judging.judge import seen_answers
 from pzsl_bench.problem.toy import toy_problem, toy_studies
 from pzsl_bench.selecting.rules import find_rule
@@ -21,13 +21,13 @@ STUDIES = toy_studies(PROBLEM, [("flip", 0.5, seed) for seed in range(2)])
 METHODS = [configure("proden", {"epochs": 4})] * 2
 
 
-def observer() -> Identified:
-    return Identified("toy", STUDIES, STUDIES.candidates, PROBLEM.train_truth)
+def observer() -> DisambiguationCurve:
+    return DisambiguationCurve("toy", STUDIES, STUDIES.candidates, PROBLEM.train_truth)
 
 
 def test_the_last_point_is_the_judges_d_where_all_images_are_looked_at() -> None:
     watch = observer()
-    fitted = watch.added(fit(METHODS, STUDIES, watch=watch))
+    fitted = watch.with_curve(fit(METHODS, STUDIES, watch=watch))
     assert fitted.curves["D"].shape == (2, 4)
     best = seen_answers(fitted, STUDIES.features, STUDIES.texts, STUDIES.candidates)
     assert fitted.curves["D"][:, -1].tolist() == pytest.approx((best == PROBLEM.train_truth).mean(-1).tolist())
@@ -42,8 +42,8 @@ def test_a_large_study_is_looked_at_in_part_always_the_same(monkeypatch: pytest.
 
 def test_runs_with_splits_of_their_own_have_their_own_truth() -> None:
     truth = np.stack([PROBLEM.train_truth, (PROBLEM.train_truth + 1) % 8])
-    watch = Identified("toy", STUDIES, torch.ones_like(STUDIES.candidates), truth)
-    shares = watch.added(fit(METHODS, STUDIES, watch=watch)).curves["D"][:, -1]
+    watch = DisambiguationCurve("toy", STUDIES, torch.ones_like(STUDIES.candidates), truth)
+    shares = watch.with_curve(fit(METHODS, STUDIES, watch=watch)).curves["D"][:, -1]
     assert shares[0] > 0.5 > shares[1]
 
 
@@ -52,8 +52,8 @@ def test_every_rule_records_it_and_chooses_as_it_would_without(rule: str) -> Non
     def chosen(task: Task) -> Fitted:
         return select(find_rule(rule), [[method] for method in METHODS], task).states[-1]
 
-    def watched(cells: torch.Tensor) -> Identified:
-        return Identified("toy", STUDIES.of_runs(cells), STUDIES.candidates[cells], PROBLEM.train_truth)
+    def watched(cells: torch.Tensor) -> DisambiguationCurve:
+        return DisambiguationCurve("toy", STUDIES.of_runs(cells), STUDIES.candidates[cells], PROBLEM.train_truth)
 
     plain = Task("toy", STUDIES, STUDIES.candidates, None, lambda fold: [])
     seen = Task("toy", STUDIES, STUDIES.candidates, None, lambda fold: [], watched)
@@ -65,8 +65,8 @@ def test_every_rule_records_it_and_chooses_as_it_would_without(rule: str) -> Non
 
 def test_several_watches_are_called_in_order_and_none_is_none() -> None:
     calls: list[str] = []
-    both = together(lambda epoch, fitted: calls.append("a"), None, lambda epoch, fitted: calls.append("b"))
+    both = all_watches(lambda epoch, fitted: calls.append("a"), None, lambda epoch, fitted: calls.append("b"))
     assert both is not None
     both(1, fit(METHODS, STUDIES))
     assert calls == ["a", "b"]
-    assert together(None) is None
+    assert all_watches(None) is None

@@ -53,7 +53,7 @@ def test_pieces_of_images_and_of_runs_change_nothing(fitted: Fitted, monkeypatch
 
 def test_some_runs_of_a_stack_score_as_they_did_in_it(fitted: Fitted) -> None:
     scores = fitted.score(PROBLEM.test, PROBLEM.texts)
-    torch.testing.assert_close(fitted.some(slice(1, 3)).score(PROBLEM.test, PROBLEM.texts), scores[1:])
+    torch.testing.assert_close(fitted.subset(slice(1, 3)).score(PROBLEM.test, PROBLEM.texts), scores[1:])
 
 
 def test_folds_are_judged_on_their_own_images() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pzsl_bench.cli.progress import Lines
+from pzsl_bench.cli.progress import PlainProgress
 from pzsl_bench.contract import Batch, Output, Viewed, configure
 from pzsl_bench.data.ambiguity import draw_candidates
 from pzsl_bench.data.source import DATASETS, Dataset, Source, dataset
@@ -25,7 +25,7 @@ from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.folds import Problems
 from pzsl_bench.problem.problem import Problem
 from pzsl_bench.problem.studies import Studies
-from pzsl_bench.records.records import Record
+from pzsl_bench.records.record import Record
 from pzsl_bench.running.opened import open_dataset
 from pzsl_bench.running.run import execute
 from pzsl_bench.training.fit import fit
@@ -218,7 +218,7 @@ def test_folds_with_unseen_classes_are_calibrated_each_by_its_own_rehearsal(regi
 
     def results(name: str, memory: str | None) -> dict[tuple[str, int], Record]:
         options = Options(results=tmp_path / name, device="cpu", mlflow=False, memory=memory)
-        listener = Lines(io.StringIO())
+        listener = PlainProgress(io.StringIO())
         execute(make_plan(load_grid(str(grid)), options), options, listener)
         return {(r.method, r.seed): r for r in listener.records}
 

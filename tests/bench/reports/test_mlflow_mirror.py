@@ -14,7 +14,9 @@ import pytest
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.base.identity import identity_hash
-from pzsl_bench.records.records import Record, Records, Status, frame
+from pzsl_bench.records.frame import frame
+from pzsl_bench.records.record import Record, Status
+from pzsl_bench.records.store import Records
 from pzsl_bench.records.trial import Trial
 from pzsl_bench.reports import mlflow_mirror, mlflow_sqlite
 from pzsl_bench.reports.mlflow_client import ClientStore
@@ -396,7 +398,7 @@ def test_a_second_run_in_the_same_folder_does_not_import_mlflow(uri, tmp_path):
     script = f"""
 import sys
 from pathlib import Path
-from pzsl_bench.records.records import Record
+from pzsl_bench.records.record import Record
 from pzsl_bench.reports.mlflow_mirror import Mirror
 mirror = Mirror({uri!r}, "quick", Path("/artifacts"))
 mirror.add(Record.model_validate_json(Path({str(saved)!r}).read_text()))

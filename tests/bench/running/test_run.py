@@ -27,7 +27,7 @@ from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.plan import Plan, State, make_plan
 from pzsl_bench.problem.folds import Problems
 from pzsl_bench.problem.studies import Studies
-from pzsl_bench.records.records import Record, Status
+from pzsl_bench.records.record import Record, Status
 from pzsl_bench.running import run, worker
 from pzsl_bench.running.opened import load_problem
 from pzsl_bench.running.run import Outcome, execute

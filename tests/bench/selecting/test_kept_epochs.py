@@ -73,7 +73,7 @@ def test_a_run_that_diverges_is_kept_as_it_was_before(studies: Studies, history:
 
 def test_a_run_is_read_at_the_epoch_asked_for(studies: Studies, history: dict) -> None:
     reader = ReadAt([4, 1, 5], CPU)
-    read = reader.kept(fit([METHOD] * 3, studies, watch=reader))
+    read = reader.restored(fit([METHOD] * 3, studies, watch=reader))
     for run, epoch in enumerate([4, 1, 5]):
         assert same(read, run, history[epoch])
 
@@ -81,7 +81,7 @@ def test_a_run_is_read_at_the_epoch_asked_for(studies: Studies, history: dict) -
 def test_without_an_epoch_the_end_is_read(studies: Studies, history: dict) -> None:
     reader = ReadAt([None] * 3, CPU)
     end = fit([METHOD] * 3, studies, watch=reader)
-    assert reader.kept(end) is end
+    assert reader.restored(end) is end
     assert same(end, 0, history[5])
 
 
@@ -90,7 +90,7 @@ def test_being_alive_is_told_as_of_the_epoch_that_is_read(studies: Studies) -> N
     reader = ReadAt([2, 3, 1], CPU)
     for epoch, alive in enumerate([[True, True, True], [True, True, False], [False, False, False]], 1):
         reader(epoch, replace(fitted, alive=torch.tensor(alive)))
-    assert reader.kept(fitted).alive.tolist() == [True, False, True]
+    assert reader.restored(fitted).alive.tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(("window", "epochs"), [(1, [5]), (3, [3, 4, 5]), (9, [1, 2, 3, 4, 5])])
@@ -98,7 +98,7 @@ def test_the_tail_is_the_last_epochs_or_all_there_are(
     studies: Studies, history: dict, window: int, epochs: list[int]
 ) -> None:
     tail = Tail(METHOD, window)
-    kept = tail.kept(fit([METHOD] * 3, studies, watch=tail))
+    kept = tail.last_states(fit([METHOD] * 3, studies, watch=tail))
     assert len(kept) == len(epochs)
     assert all(same(state, run, history[epoch]) for state, epoch in zip(kept, epochs, strict=True) for run in range(3))
 
@@ -107,7 +107,7 @@ def test_a_method_without_epochs_is_its_own_tail_and_best(studies: Studies) -> N
     solved = [configure("eszsl", {})] * 3
     tail, best = Tail(solved[0], 10), BestEpoch(lambda _: torch.tensor([0.1, 0.2, float("nan")]))
     end = fit(solved, studies, watch=tail)
-    assert tail.kept(end) == [end]
+    assert tail.last_states(end) == [end]
     chosen, values, epochs = best.chosen(end, "covering")
     assert epochs.tolist() == [0, 0, 0]
     assert chosen.alive.tolist() == [True, True, False]

@@ -24,7 +24,7 @@ from pzsl_bench.problem.problem import Problem
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.problem.toy import toy_problem, toy_studies
 from pzsl_bench.records.cell import Cell
-from pzsl_bench.records.records import Record, Status
+from pzsl_bench.records.record import Record, Status
 from pzsl_bench.running import worker
 from pzsl_bench.running.run import execute
 from pzsl_bench.selecting import selection
@@ -180,12 +180,12 @@ def test_a_bound_is_compared_by_the_candidate_sets_that_the_images_came_with() -
 
 def test_a_cell_is_chosen_and_trained_the_same_whatever_its_stack_and_the_memory() -> None:
     task = task_of(PROBLEM)
-    together = choose("covering", drawn(), task)
+    all_watches = choose("covering", drawn(), task)
     narrow = choose("covering", drawn(), task, width=2)
-    assert choices_of(together) == choices_of(narrow)
-    for name, value in together.states[0].state.items():
+    assert choices_of(all_watches) == choices_of(narrow)
+    for name, value in all_watches.states[0].state.items():
         torch.testing.assert_close(value, narrow.states[0].state[name], atol=1e-4, rtol=1e-4)
-    assert together.biases[0] == pytest.approx(narrow.biases[0])
+    assert all_watches.biases[0] == pytest.approx(narrow.biases[0])
 
 
 def test_tuning_finds_a_better_learning_rate_than_a_bad_default() -> None:
@@ -306,7 +306,7 @@ def test_runs_with_images_of_their_own_are_chosen_on_their_own_images() -> None:
     other = replace(PROBLEM, train=PROBLEM.train.flip(0), train_truth=PROBLEM.train_truth[::-1].copy())
     masks = [toy_studies(p, [point]).candidates[0] for p, point in zip((PROBLEM, other), POINTS, strict=True)]
     both = Problems((PROBLEM, other)).studies(torch.stack(masks), ["a", "b"], ["a", "b"])
-    assert both.own_features
+    assert both.per_run_features
     task = Task("toy", both, both.candidates, None, lambda _: [])
     selected = choose("covering", drawn(), task)
     for cell, problem in enumerate((PROBLEM, other)):

@@ -25,7 +25,7 @@ from pzsl_bench.contract import (
 )
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.problem.toy import toy_problem, toy_studies, toy_tags
-from pzsl_bench.training.fit import batch_sizes, begin, fit
+from pzsl_bench.training.fit import batch_sizes, fit, initialise
 from pzsl_bench.training.memory import replica_bytes
 
 PROBLEM = toy_problem()
@@ -128,9 +128,9 @@ def test_memory_is_carried_from_step_to_step_and_over_epochs(studies: Studies) -
 
 
 def test_random_memory_is_drawn_by_the_run_and_not_by_the_stack(studies: Studies) -> None:
-    _, _, memory = begin(Diary(), studies, studies.uniform)
+    _, _, memory = initialise(Diary(), studies, studies.uniform)
     last = replace(studies, candidates=studies.candidates[2:], keys=studies.keys[2:], draws=studies.draws[2:])
-    _, _, alone = begin(Diary(), last, last.uniform)
+    _, _, alone = initialise(Diary(), last, last.uniform)
     assert torch.equal(memory["luck"][2], alone["luck"][0])
     assert not torch.equal(memory["luck"][0], memory["luck"][1])
 
@@ -156,12 +156,12 @@ def test_notes_become_curves_of_epoch_means(studies: Studies) -> None:
 
 
 def test_tables_are_written_at_the_rows_of_the_batch(studies: Studies) -> None:
-    from pzsl_bench.training.batches import Feeder
+    from pzsl_bench.training.batches import Batches
 
-    feeder = Feeder(Diary(), {}, studies, studies.uniform)
-    feeder.turn_to(torch.tensor([[3, 1], [0, 159], [7, 7]]))
+    feeder = Batches(Diary(), {}, studies, studies.uniform)
+    feeder.select_images(torch.tensor([[3, 1], [0, 159], [7, 7]]))
     batch = feeder.batch(0, 0, {}, torch.zeros(2))
-    feeder.keep(Update(rows={"visits": batch.rows["visits"] + torch.tensor([[1.0], [2.0], [3.0]])}), {})
+    feeder.write_back(Update(rows={"visits": batch.rows["visits"] + torch.tensor([[1.0], [2.0], [3.0]])}), {})
     visits = feeder._tables["visits"].view(3, 160)
     assert visits.nonzero().tolist() == [[0, 1], [0, 3], [1, 0], [1, 159], [2, 7]]
     assert visits.sum() == 1 + 1 + 2 + 2 + 3

@@ -12,7 +12,7 @@ from replay import Replay
 from pzsl_bench.contract import configure
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.problem.toy import toy_problem, toy_studies
-from pzsl_bench.training.fit import batch_orders, begin, fit, merge
+from pzsl_bench.training.fit import batch_orders, fit, initialise, merge
 from pzsl_bench.training.memory import cut, replica_bytes
 
 POINTS = [("flip", rate, seed) for rate in (0.1, 0.3, 0.5) for seed in range(8)] + [("semantic", 0.5, 0)]
@@ -42,18 +42,18 @@ def methods(name: str, count: int, **settings: object) -> list:
 
 def test_a_run_starts_from_the_same_weights_and_batches_in_any_stack(studies: Studies) -> None:
     method = methods("proden", 1)[0]
-    _, together, _ = begin(method, studies, studies.uniform)
+    _, together, _ = initialise(method, studies, studies.uniform)
     order = batch_orders(studies.keys, 2, 160, CPU)
     for run in (0, 7, 24):
         one = only(studies, run)
-        _, alone, _ = begin(method, one, one.uniform)
+        _, alone, _ = initialise(method, one, one.uniform)
         for name, value in alone.items():
             assert torch.equal(value[0], together[name][run])
         assert torch.equal(batch_orders(studies.keys[run : run + 1], 2, 160, CPU)[0], order[run])
 
 
 def test_initial_weights_and_orders_differ_between_runs_and_epochs(studies: Studies) -> None:
-    _, params, _ = begin(methods("proden", 1)[0], studies, studies.uniform)
+    _, params, _ = initialise(methods("proden", 1)[0], studies, studies.uniform)
     assert not torch.equal(params["down.weight"][0], params["down.weight"][1])
     orders = batch_orders(studies.keys[:1], 0, 50, CPU), batch_orders(studies.keys[:1], 1, 50, CPU)
     assert not torch.equal(*orders)
@@ -77,7 +77,7 @@ def test_training_leaves_the_global_generator_alone(studies: Studies) -> None:
 def test_a_stack_equals_an_ordinary_training_loop_written_out(studies: Studies) -> None:
     one = only(studies, 5)
     method = methods("proden", 1, clip=0.5)[0]
-    module, params, _ = begin(method, one, one.uniform)
+    module, params, _ = initialise(method, one, one.uniform)
     module.load_state_dict({k: v[0].detach() for k, v in params.items()})
     optimiser = torch.optim.AdamW(module.parameters(), lr=method.lr, weight_decay=method.weight_decay)
     weights = one.uniform[0].clone()
@@ -167,7 +167,7 @@ def test_logit_gaps_of_hundreds_give_no_nan() -> None:
 
 def test_memory_prediction_is_of_the_size_that_a_run_really_adds(studies: Studies) -> None:
     predicted = replica_bytes(methods("proden", 1)[0], studies)
-    parameters = sum(p[0].numel() for p in begin(methods("proden", 1)[0], studies, studies.uniform)[1].values())
+    parameters = sum(p[0].numel() for p in initialise(methods("proden", 1)[0], studies, studies.uniform)[1].values())
     least = 16 * parameters + 9 * studies.candidates[0].numel()
     assert least <= predicted <= 4 * least
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from pzsl_bench.training.tensor_memo import Kept, content
+from pzsl_bench.training.tensor_memo import TensorMemo, content
 
 CPU = torch.device("cpu")
 
@@ -18,7 +18,7 @@ class Maker:
 
     asked: list[str] = field(default_factory=list)
 
-    def of(self, kept: Kept, key: str, numbers: int = 4) -> Tensor:
+    def of(self, kept: TensorMemo, key: str, numbers: int = 4) -> Tensor:
         def make() -> Tensor:
             self.asked.append(key)
             return torch.full((numbers,), float(len(self.asked)))
@@ -27,14 +27,14 @@ class Maker:
 
 
 def test_the_latest_stay_and_the_one_that_was_longest_unused_goes() -> None:
-    kept, maker = Kept(most=32), Maker()
+    kept, maker = TensorMemo(most=32), Maker()
     for key in ("a", "b", "a", "c", "a", "b"):
         maker.of(kept, key)
     assert maker.asked == ["a", "b", "c", "b"]
 
 
 def test_what_is_larger_than_the_budget_is_made_anew_and_leaves_the_others() -> None:
-    kept, maker = Kept(most=32), Maker()
+    kept, maker = TensorMemo(most=32), Maker()
     for key, numbers in (("a", 4), ("large", 9), ("large", 9), ("a", 4)):
         assert len(maker.of(kept, key, numbers)) == numbers
     assert maker.asked == ["a", "large", "large"]

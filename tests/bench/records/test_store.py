@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.base.identity import identity_hash
 from pzsl_bench.records.cell import Cell
-from pzsl_bench.records.records import PLAIN, SLUG_LENGTH, Record, Records, Status, frame, metric_columns, slug
+from pzsl_bench.records.frame import frame, metric_columns
+from pzsl_bench.records.record import Record, Status
+from pzsl_bench.records.store import PLAIN, SLUG_LENGTH, Records, slug
 from pzsl_bench.records.trial import Trial
 
 CELL = Cell("shapes:odd", "embedded", "flip", 0.3, "eszsl", (("candidates_as", "random"),), 1)
@@ -185,7 +187,8 @@ def test_a_save_that_fails_leaves_the_old_record_and_no_litter(tmp_path, monkeyp
 KILLED_AT_EVERY_STEP = """
 import os, signal, sys
 from pathlib import Path
-from pzsl_bench.records.records import Record, Records
+from pzsl_bench.records.record import Record
+from pzsl_bench.records.store import Records
 TOUCHES_THE_DISK = {"open", "write", "flush", "fsync", "close", "__exit__", "replace", "rename", "unlink"}
 old, new = (Record.model_validate_json(line) for line in sys.stdin)
 store = Records(Path(sys.argv[1]))
@@ -234,7 +237,8 @@ def test_a_process_killed_at_any_step_of_a_save_leaves_the_old_record_or_the_new
 SAVER = """
 import sys
 from pathlib import Path
-from pzsl_bench.records.records import Record, Records
+from pzsl_bench.records.record import Record
+from pzsl_bench.records.store import Records
 record = Record.model_validate_json(sys.stdin.read())
 store = Records(Path(sys.argv[1]))
 for number in range(100_000):
@@ -398,6 +402,6 @@ def test_a_metric_that_is_called_like_a_column_is_refused():
 
 
 def test_importing_records_is_cheap():
-    script = "import sys, pzsl_bench.records.records; print({'torch', 'pandas', 'mlflow'} & sys.modules.keys())"
+    script = "import sys, pzsl_bench.records.store; print({'torch', 'pandas', 'mlflow'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,0 +1,71 @@
+"""Records as a tidy table: one row each, with coordinates, metrics, cost and facts in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.records.metric_names import is_tag_metric
+from pzsl_bench.records.record import Record
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+HEAD = ("dataset", "encoder", "ambiguity", "rate", "method", "seed", "status")
+
+
+METRICS = ("T1", "U", "S", "H", "seen_acc", "accuracy", "D")
+
+
+TAG_METRICS = ("mAP_zsl", "mAP_gzsl", "mAP_seen", "mAP_train")
+
+
+COST = ("seconds", "candidates_hash")
+
+
+CHOICE = ("select", "tune", "draw", "epoch")
+
+
+MARKS = ("reveals_truth", "transductive")
+
+
+FACTS = ("mean_candidates", "stack", "peak_mb", "title", "family", *MARKS, *CHOICE, "hash", "finished")
+
+
+def frame(records: Iterable[Record]) -> DataFrame:
+    """One tidy row per record: coordinates, status, usual metrics, cost, then all other metrics and facts."""
+    import pandas
+
+    rows: list[dict[str, Any]] = []
+    extra: set[str] = set()
+    for record in records:
+        fixed = {name: getattr(record, name) for name in (*HEAD, *COST, *FACTS)}
+        fixed |= {"method": record.row, "status": record.status.value, "error": record.headline or ""}
+        clash = record.metrics.keys() & fixed.keys()
+        if clash:
+            raise UserError(f"a metric of {record.row} takes the name of a column: {', '.join(sorted(clash))}")
+        extra |= record.metrics.keys()
+        rows.append(fixed | record.metrics)
+    usual = _usual(extra)
+    others = sorted(extra - set(usual))
+    table = pandas.DataFrame(rows, columns=[*HEAD, *usual, *COST, *others, *FACTS, "error"])
+    numbers = [*usual, *others]
+    table[numbers] = table[numbers].astype("float64")
+    table["epoch"] = table["epoch"].astype("Int64")
+    return table
+
+
+def _usual(found: set[str]) -> tuple[str, ...]:
+    """The columns that are there in any case: those of classes, unless all that was found is of tags."""
+    tags = {name for name in found if is_tag_metric(name)}
+    if not tags:
+        return METRICS
+    return TAG_METRICS if tags == found else (*METRICS, *TAG_METRICS)
+
+
+def metric_columns(frame: DataFrame) -> list[str]:
+    """The columns of a tidy frame that are measured: metrics and cost."""
+    facts = {*HEAD, *FACTS, "candidates_hash", "error"} - {"mean_candidates", "stack", "peak_mb"}
+    return [str(name) for name in frame.columns if name not in facts]
