@@ -1,5 +1,7 @@
 """ABLE: an image is drawn to the images of each of its candidate labels, as strongly as it believes in the label.
 
+Family: pll (partial-label learning).
+
 loss = -mean_i sum_k w_ik log p_ik
        - a t/0.07 mean over the 2B anchors i of sum over the other 2B - 1 j of A_ij log softmax_j(z_i z_j / t)
 A_ij = sum_{k in S_i} w_ik [y_j = k] / n_k,   y_j = argmax_S p_j,   n_k = images of the batch with y = k

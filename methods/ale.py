@@ -1,5 +1,7 @@
 """ALE: a bilinear compatibility, trained by the weighted approximate rank of the right class.
 
+Family: zsl (zero-shot learning from true labels).
+
 F(x, s) = x W s
 c ~ q_i;  wrong classes are drawn, with replacement and at most n times, until one violates m + F(wrong) - F(c) > 0
 loss = mean_i beta(floor(n / t_i)) [m + F(wrong) - F(c)],   beta(k) = 1 + 1/2 + ... + 1/k,   t_i trials until then

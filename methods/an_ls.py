@@ -1,5 +1,7 @@
 """Label-smoothed assume-negative: everything that is not marked present counts as absent, but not wholly.
 
+Family: tags (images with several tags).
+
 loss = mean_i,k  (1 - eps) H(y_ik, z_ik) + eps H(1 - y_ik, z_ik),   H(y, z) = y softplus(-z) + (1 - y) softplus(z)
 
 y is 1 where a tag is marked present and 0 elsewhere. Smoothing takes some of the certainty out of absences that were

@@ -1,5 +1,7 @@
 """ASL: easy tags count less, easy absent tags still less, and the easiest not at all.
 
+Family: tags (images with several tags).
+
 L+ = -(1 - p)^g+ log p,   L- = -p_m^g- log(1 - p_m),   p_m = max(0, p - shift),   p = sigmoid(z)
 loss = mean_i,k  y_ik L+ + n_ik L-
 

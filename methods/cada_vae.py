@@ -1,5 +1,7 @@
 """CADA-VAE: images and class descriptions, each through its own variational autoencoder, meet in one latent space.
 
+Family: zsl (zero-shot learning from true labels).
+
 z_m = mu_m + sigma_m * N(0, 1)  for the modalities m = image x, description s
 loss = sum_m |m - D_m(z_m)|_1 + beta * KL(N(mu_m, sigma_m^2) || N(0, 1))
      + cross * [|x - D_x(z_s)|_1 + |s - D_s(z_x)|_1] + align * [|mu_x - mu_s|^2 + |sigma_x - sigma_s|^2]^(1/2)

@@ -1,5 +1,7 @@
 """CAVL: hard labels, chosen by the class activation value of the logits.
 
+Family: pll (partial-label learning).
+
 loss = -mean_i sum_k q_ik log p_ik,   q_i <- one-hot of argmax_{k in S_i} z_ik |1 - z_ik|
 
 z are the logits after the optimiser's step. The weights are uniform on the candidates until the warm-up is over; from

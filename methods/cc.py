@@ -1,5 +1,7 @@
 """CC: the classifier-consistent loss, the likelihood of the candidate set as a whole.
 
+Family: pll (partial-label learning).
+
 loss = -mean_i log sum_{k in S_i} p_ik
 
 Nothing is stored from step to step: the gradient is that of a cross entropy whose target is the current prediction,

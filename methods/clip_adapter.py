@@ -1,5 +1,7 @@
 """CLIP-Adapter: a bottleneck on the image side, blended with the image itself.
 
+Family: clip (CLIP's own classifier, adapted).
+
 A(x) = relu(W2 relu(W1 x)),   x' = ratio A(x) + (1 - ratio) x,   score(x, c) = scale cos(x', t_c)
 
 Class texts stay the classifier, so classes that were never seen are scored with the same adapter. The layers have no

@@ -1,5 +1,7 @@
 """Zero-shot CLIP: the cosine of image and class text, nothing learned.
 
+Family: clip (CLIP's own classifier, adapted).
+
 score(x, c) = x . t_c
 
 The row that every other row must be compared with: whatever lies below it would have done better not to train.

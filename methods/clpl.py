@@ -1,5 +1,7 @@
 """CLPL: a convex loss that asks the candidates on average, and every other label on its own.
 
+Family: pll (partial-label learning).
+
 loss = mean_i h(1/|S_i| sum_{k in S_i} f_ik) + sum_{k not in S_i} h(-f_ik),   h(u) = max(0, 1 - u)^2
 
 The paper's f are linear scores. A port to deep networks, which later comparisons use, puts probabilities in their

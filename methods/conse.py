@@ -1,5 +1,7 @@
 """ConSE: an image is the mix of seen class semantics that a classifier of seen classes makes of it.
 
+Family: zsl (zero-shot learning from true labels).
+
 p = softmax(x W + b),   z = sum_{c in top T} p_c s_c / sum_{c in top T} p_c,   score(x, c) = cos(z, s_c)
 
 The classifier is softmax regression on the soft labels (see `pzsl_bench.blocks.softmax_regression`).

@@ -1,5 +1,7 @@
 """CoOp: learned tokens in front of the class names, read by the encoder's own text tower.
 
+Family: clip (CLIP's own classifier, adapted).
+
 t_c = tower([v_1 ... v_M, name of c, "."]),   score(x, c) = scale cos(x, t_c)
 
 The tokens v are all that is learned, and all classes share them: one that was never seen is put behind the same

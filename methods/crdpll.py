@@ -1,5 +1,7 @@
 """CR-DPLL: no mass on non-candidates, and predictions of all views of an image that agree on the candidates.
 
+Family: pll (partial-label learning).
+
 loss = -mean_i sum_{k not in S_i} log(1 - p_ik)  +  l(t) sum_v mean_i KL(w_i || p_i^v)
 w_i <- geometric mean over the views of p_i^v on the candidates, rescaled to sum to one
 

@@ -1,5 +1,7 @@
 """CSL: of the tags that nothing is said of, those that are probably present are left out, others count as absent.
 
+Family: tags (images with several tags).
+
 L+ = -(1 - p)^g+ log p,   L- = -p_m^g log(1 - p_m),   p_m = max(0, p - shift)
 
 g is one exponent for marked absences, and another for assumed ones. An assumed absence is left out if the prior of its

@@ -1,5 +1,7 @@
 """DEM: a network from class descriptions to prototype images; an image belongs to the nearest prototype.
 
+Family: zsl (zero-shot learning from true labels).
+
 f(s) = W2 relu(W1 s + b1) + b2
 loss = mean_i sum_c q_ic |x_i - f(s_c)|^2,   score(x, s) = cos(x, f(s)) or -|x - f(s)|^2
 

@@ -1,5 +1,7 @@
 """DeViSE: a bilinear compatibility, trained by the hinge of a class that comes too close to the right one.
 
+Family: zsl (zero-shot learning from true labels).
+
 F(x, s) = x W s
 c ~ q_i;   loss = mean_i max(0, m + F(wrong) - F(c))
 

@@ -1,5 +1,7 @@
 """DIRK: a student learns from its own moving average, whose confidences are first put right by the candidates.
 
+Family: pll (partial-label learning).
+
 With p the teacher's prediction, S the candidates and n, c the prediction rescaled to sum to one off S and on S:
 
     target = a c + (1 - a) n,    a = max n / (max n + p(S) min_S c)    (1 where everything is a candidate)

@@ -1,5 +1,7 @@
 """Dual prototypes: every tag has a text for "it is there" and one for "it is not", made by maps that all tags share.
 
+Family: tags (images with several tags).
+
 t+ = unit(t + A+(t)),   t- = unit(mean of seen texts + A-(t)),   z = scale (x . t+ - x . t-),   p = sigmoid(z)
 
 A+ and A- are small networks that start at zero, so training starts at the encoder's own ranking of an image's tags.

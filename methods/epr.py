@@ -1,5 +1,7 @@
 """EPR: only what is said is learned, and a batch should show about as many tags per image as there are.
 
+Family: tags (images with several tags).
+
 loss = mean_i,k [ y_ik softplus(-z_ik) + n_ik softplus(z_ik) ] + weight ((mean_i sum_k sigmoid(z_ik) - e) / K)^2
 
 e is the number of tags that an image is expected to have.

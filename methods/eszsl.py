@@ -1,5 +1,7 @@
 """ESZSL: a bilinear map from images to class semantics in closed form.
 
+Family: zsl (zero-shot learning from true labels).
+
 min_W |X W S^T - Y|^2 + g |W S^T|^2 + l |X W|^2 + g l |W|^2
 W = (X^T X + g I)^-1 X^T Y S (S^T S + l I)^-1,   score(x, c) = x W s_c
 

@@ -1,5 +1,7 @@
 """EXP: an exponential bound of the risk, from learning with several complementary labels.
 
+Family: pll (partial-label learning).
+
 loss = mean_i (K - 1) / (K - |S_i|) exp(-sum_{k in S_i} p_ik)
 
 The labels off the candidate set are the complementary ones. A row whose set is everything has none of them and says

@@ -1,5 +1,7 @@
 """f-CLSWGAN: a generator of image features for a described class, taught by a critic and by a classifier.
 
+Family: zsl (zero-shot learning from true labels).
+
 x' = G(z, s),   z ~ N(0, 1)
 critic:     mean D(x', s) - mean D(x, s) + penalty * mean (|d D(m, s) / d m| - 1)^2,   m = e x + (1 - e) x'
 generator:  - mean D(x', s) + aid * mean CE(softmax(x' W + b), c)

@@ -1,5 +1,7 @@
 """GCE: the generalised cross entropy, averaged over the candidates.
 
+Family: pll (partial-label learning).
+
 loss = mean_i 1/|S_i| sum_{k in S_i} (1 - p_ik^q) / q
 
 A bounded loss between the cross entropy (q -> 0) and the mean absolute error (q = 1, up to a factor).

@@ -1,5 +1,7 @@
 """IDGP: where a true label and the labels beside it come from, as two models that inform each other.
 
+Family: pll (partial-label learning).
+
 f names the true label, p = softmax(f / T1); g says which labels enter the candidate set, u = sigmoid(g / T2). Both
 have targets of their own, refreshed from the same forward pass:
 

@@ -1,5 +1,7 @@
 """KMT: a cross entropy whose label weights are corrected by the relevance of a label to the image.
 
+Family: pll (partial-label learning).
+
 loss = -mean_i sum_k d_ik q_ik log p_ik,   d_ik = (1 + cos(x_i, c_k)) / 2
 q_i <- p_i on the labels whose old weight is above zero, rescaled to sum to one
 

@@ -1,5 +1,7 @@
 """LatEm: several bilinear compatibilities, of which every pair of image and class takes the best.
 
+Family: zsl (zero-shot learning from true labels).
+
 F(x, s) = max_m x W_m s
 c ~ q_i, wrong ~ uniform outside of Y_i;   loss = mean_i max(0, margin + F(wrong) - F(c))
 

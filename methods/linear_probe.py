@@ -1,5 +1,7 @@
 """Linear probe: a softmax classifier that starts as the zero-shot one.
 
+Family: clip (CLIP's own classifier, adapted).
+
 score(x, c) = x w_c for seen classes, with w_c starting at scale t_c;   scale x . t_c for others
 
 Only seen classes are in the softmax, so the others stay as the encoder has them.

@@ -1,5 +1,7 @@
 """LWC: the leveraged weighted loss with logarithmic terms, on candidates and on all other labels.
 
+Family: pll (partial-label learning).
+
 loss = mean_i sum_{k in S_i} w_ik -log(p_ik + e) + b sum_{k not in S_i} w_ik -log(1 - p_ik + e),   e = 1e-8
 
 The weights start at 1/K everywhere. After the optimiser's step they are the new prediction, rescaled to sum to one on

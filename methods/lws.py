@@ -1,5 +1,7 @@
 """LWS: the leveraged weighted loss with sigmoid terms, on candidates and on all other labels.
 
+Family: pll (partial-label learning).
+
 loss = mean_i sum_{k in S_i} w_ik s(-z_ik) + b sum_{k not in S_i} w_ik s(z_ik),   s the sigmoid
 
 The weights are those of `lwc`. A sigmoid must know where zero is and how far one is, which a scaled cosine does not

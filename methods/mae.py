@@ -1,5 +1,7 @@
 """MAE: the mean absolute error, averaged over the candidates.
 
+Family: pll (partial-label learning).
+
 loss = mean_i 1/|S_i| sum_{k in S_i} |p_i - e_k|_1 = 2 - 2 mean_i 1/|S_i| sum_{k in S_i} p_ik
 
 Bounded, and therefore robust to wrong candidates; the price is a gradient that vanishes with p, so rows on which the

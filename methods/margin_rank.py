@@ -1,5 +1,7 @@
 """Margin ranking: tags that are present lie above those that are absent, by the mean over the pairs that violate it.
 
+Family: tags (images with several tags).
+
 loss = mean_i  sum_p sum_n max(0, margin + z_in - z_ip) / max(1, number of pairs (p, n) that cost something)
 
 p runs over tags that are marked present, n over those marked absent (`unknown: negative` adds the rest). An image

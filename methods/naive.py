@@ -1,5 +1,7 @@
 """Naive: every candidate is believed equally, for ever.
 
+Family: bound (what candidates or true labels alone give).
+
 loss = -mean_i sum_{k in S_i} log p_ik / |S_i|
 
 The lower bound of a partial-label table: what ambiguity costs when nothing is done about it. With `temperature: fixed`

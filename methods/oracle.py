@@ -1,5 +1,7 @@
 """Oracle: trained on the true labels, which the harness hands over by a side door.
 
+Family: bound (what candidates or true labels alone give).
+
 loss = -mean_i log p_i,true
 
 The upper bound of a partial-label table and not a method: every table marks its row.

@@ -1,5 +1,7 @@
 """PaPi: prototypes learn from the classifier: mixed-up images must lie among the prototypes as their labels say.
 
+Family: pll (partial-label learning).
+
 w_i <- phi w_i + (1 - phi) (p_i on the candidates, rescaled to sum to one), before the loss
 loss = -mean_i sum_k w_ik log p_ik
        + a(t) sum over two views of mean_i [l KL(w_i || s_i) + (1 - l) KL(w_j || s_i)],   s = softmax(z mu / tau)

@@ -1,5 +1,7 @@
 """PiCO: labels from class prototypes, features from contrast with images of the same pseudo-label.
 
+Family: pll (partial-label learning).
+
 y_i = argmax_S f(x_i),   c_i = argmax_S q_i mu_k with the old prototypes,   w_i <- phi w_i + (1 - phi) onehot(c_i)
 mu_y <- m mu_y + (1 - m) q_i image by image, then unit length
 loss = -mean_i sum_k w_ik log p_ik + a contrast(q; positives: all queries, keys and queued keys of the same y)

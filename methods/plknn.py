@@ -1,5 +1,7 @@
 """PL-kNN: the k nearest training images vote for all of their candidates.
 
+Family: pll (partial-label learning).
+
 score(x, c) = sum over the k nearest images j of (1 - d_j / sum of their k distances) [c in S_j]
 
 Nothing is learnt, and no text is used: what lies below it makes little of the features. It knows the seen classes only.

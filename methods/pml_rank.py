@@ -1,5 +1,7 @@
 """PML ranking: tags that are called present lie above others, each as far as it is believed.
 
+Family: tags (images with several tags).
+
 loss = mean_i  sum_j,k c_ij (1 - c_ik) max(0, margin + z_ik - z_ij) / sum_j,k c_ij (1 - c_ik)
 c_ij <- keep c_ij + (1 - keep) r_ij,   r_ij = (z_ij - mean of z outside) / (largest z inside - mean of z outside)
 

@@ -1,5 +1,7 @@
 """POP: PRODEN, with candidates that are removed for good once the model has long thought little of them.
 
+Family: pll (partial-label learning).
+
 loss = -mean_i sum_k q_ik log p_ik, with the weights q of `proden`
 every R epochs, after the warm-up: a_i = mean of q_i at the end of the last R epochs
     a label with a_ik < theta max_j a_ij leaves the set, and q_i <- a_i on what is left, rescaled to sum to one

@@ -1,5 +1,7 @@
 """PRODEN: label weights that follow the model's own confidence, step by step.
 
+Family: pll (partial-label learning).
+
 loss = -mean_i sum_k q_ik log p_ik,   q_i <- p_i on the labels whose old weight is above zero, rescaled to sum to one
 
 The new weights come from the same forward pass as the loss (the original, "pre-step" rule), and start uniform on the

@@ -1,5 +1,7 @@
 """RC: the risk-consistent method, whose label weights are the prediction itself, restricted to the candidates.
 
+Family: pll (partial-label learning).
+
 loss = -mean_i sum_k q_ik log p_ik,   q_i <- p_i on the candidates, rescaled to sum to one
 
 Here p in the new weights comes from a second forward pass, after the optimiser's step, and a label is never lost: the

@@ -1,5 +1,7 @@
 """Ridge: a linear map between images and class semantics, the floor of every compatibility method.
 
+Family: zsl (zero-shot learning from true labels).
+
 Features to semantics:  min_W |X W - Q S|^2 + reg |W - W0|^2,               score(x, c) = cos(x W, s_c)
 Semantics to features:  min_W sum_ic q_ic |x_i - s_c W|^2 + reg |W - W0|^2,  score(x, c) = -|x - s_c W|^2
 

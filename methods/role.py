@@ -1,5 +1,7 @@
 """ROLE: beside the classifier every image carries estimates of its own tags, and each learns from the other.
 
+Family: tags (images with several tags).
+
 p = sigmoid(z) of the classifier, q = sigmoid(theta) of the image's estimates
 loss(p; q)  = mean_i,k [ y softplus(-z) + n softplus(z) ] + mean_i,k H(q, p) + weight ((mean_i sum_k p - e) / K)^2
 loss        = 1/2 loss(p; q) + 1/2 loss(q; p),    in the first q is constant, in the second p is

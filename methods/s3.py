@@ -1,5 +1,7 @@
 """S^3: a class is the space that its names span, and an image is compared with the part of it that lies nearest.
 
+Family: clip (CLIP's own classifier, adapted).
+
 K_c = largest connected component of the names of c at scale eps_c   (compact: names of another sense fall away)
 score(x, c) = x . unit(sum of the k names in K_c that are nearest to x)   (point to local centre)
 

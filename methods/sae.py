@@ -1,5 +1,7 @@
 """SAE: a linear encoder of images into class semantics whose transpose is the decoder.
 
+Family: zsl (zero-shot learning from true labels).
+
 min_W |X - Z W|^2 + lam |X W^T - Z|^2   with the semantics Z = Q S of the images
 A W + W B = C,   A = Z^T Z,  B = lam X^T X,  C = (1 + lam) Z^T X
 

@@ -1,5 +1,7 @@
 """SDL: an image becomes a matrix of vectors, and each class takes the one that suits it best.
 
+Family: zsl (zero-shot learning from true labels).
+
 A = rows a_1 .. a_k of the image,   s_c = max_r a_r . n_c,   n_c the text of class c
 rank = sum_p u_p sum_n softplus(s_n - s_p),   u_p = 1 / |P|  (softplus(-s_p) where there is no n)
 V    = sum over dimensions of the variance of n_p over P:  images of many different tags count more

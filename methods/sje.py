@@ -1,5 +1,7 @@
 """SJE: a bilinear compatibility, trained by the hinge of the class that violates the margin most.
 
+Family: zsl (zero-shot learning from true labels).
+
 F(x, s) = x W s
 c ~ q_i;   loss = mean_i max(0, m + max_{k outside Y_i} F(k) - F(c))
 

@@ -1,5 +1,7 @@
 """SoLar: pseudo-labels that respect how frequent the classes are, trained on where they look clean.
 
+Family: pll (partial-label learning).
+
 With p the prediction on the plain image, S the candidates and r the estimated frequencies of the classes:
 
     m = Sinkhorn(p^3 on S; columns r, rows uniform), over the batch and a queue of earlier predictions

@@ -1,5 +1,7 @@
 """SynC: classifiers of unseen classes, synthesised from those of the seen ones.
 
+Family: zsl (zero-shot learning from true labels).
+
 OVO     min_W 1/(N K) sum_ic [q_ic h(x_i w_c)^2 + n_ic h(-x_i w_c)^2] + lam/2 |W|^2,   h(z) = max(0, 1 - z)
 kernel  k(a, b) = exp(-scale |a - b|^2), rows scaled to sum to one
 bases   V = pinv(k(seen, seen)) W,   w_u = k(u, seen) V,   score(x, u) = x w_u

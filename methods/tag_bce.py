@@ -1,5 +1,7 @@
 """Binary cross entropy for every tag, and three things to do where nothing is said of a tag.
 
+Family: tags (images with several tags).
+
 loss = mean_i,k  w_i [ y_ik softplus(-z_ik) + n_ik softplus(z_ik) ]
 
 y is 1 where a tag is marked present, n where it is marked absent. `unknown` says what becomes of the rest:

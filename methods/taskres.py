@@ -1,5 +1,7 @@
 """TaskRes: a residual on the text of every seen class.
 
+Family: clip (CLIP's own classifier, adapted).
+
 t'_c = t_c + share R_c for seen classes, t_c for others,   score(x, c) = scale cos(x, t'_c)
 
 R starts at zero, so training starts at zero-shot CLIP. Only seen classes are in the softmax: the rows of others would

@@ -1,5 +1,7 @@
 """Tip-Adapter: training images vote for their labels beside zero-shot CLIP; nothing is trained.
 
+Family: clip (CLIP's own classifier, adapted).
+
 score(x, c) = scale x . t_c + alpha sum_i exp(-beta (1 - x . x_i)) q_ic
 
 The cache is the training images and their soft labels q. A class that was never seen gets no vote and is scored by

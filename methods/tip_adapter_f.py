@@ -1,5 +1,7 @@
 """Tip-Adapter-F: Tip-Adapter whose keys are trained.
 
+Family: clip (CLIP's own classifier, adapted).
+
 score(x, c) = scale x . t_c + alpha sum_i exp(-beta (1 - x . k_i)) q_ic
 
 Keys k_i start at the training images; values stay the soft labels that were fed.

@@ -1,5 +1,7 @@
 """TIP-X: Tip-Adapter with votes of images that are alike in what they are like.
 
+Family: clip (CLIP's own classifier, adapted).
+
 p(x) = softmax_c(x . t_c / temperature)                        an image's signature among the seen classes
 d_ij = KL(p(x_i) | p(x_j)),  stretched to the range of cosines  how unlike two signatures are
 score(x, c) = scale x . t_c + sum_j (alpha exp(-beta (1 - x . x_j)) + gamma s_j) q_jc

@@ -1,5 +1,7 @@
 """TS^3 (experimental): the spaces of S^3 follow the images of the exam, which come as a stream without labels.
 
+Family: clip (CLIP's own classifier, adapted).
+
 p(. | x) = softmax(scale s(x, .))               s is the score of S^3
 m_c      = beta m_c + (1 - beta) x'             for images of best class c whose entropy is below `certain` log C
 t_ci     = unit(t_ci + alpha (m_c - centre_c))  m_c starts at the centre of c's names

@@ -1,5 +1,7 @@
 """Weak assume-negative: what is not said counts as absent, with a small weight.
 
+Family: tags (images with several tags).
+
 loss = mean_i,k  y_ik softplus(-z_ik) + w_ik softplus(z_ik)
 w = 1 where a tag is marked absent, 1 / (K - 1) where nothing is said of it
 

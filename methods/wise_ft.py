@@ -1,5 +1,7 @@
 """WiSE-FT: halfway between the zero-shot classifier and the one that was trained.
 
+Family: clip (CLIP's own classifier, adapted).
+
 W = (1 - alpha) W0 + alpha W1                                           merge: plain
 W = (c0 W0 + c1 W1) / (c0 + c1),  c0 = (1 - alpha) F0,  c1 = alpha F1    merge: fisher, entry by entry
 

@@ -105,18 +105,25 @@ def export(
 
 def list_(
     kind: Annotated[Kind | None, typer.Argument(help="Leave it out to list everything.")] = None,
+    family: Annotated[
+        str | None, option("--family", metavar="NAME", text="Only methods of: pll, zsl, clip, tags, pzsl or bound.")
+    ] = None,
 ) -> None:
     """List methods, datasets, grids, ambiguities or landmarks.
 
     \b
     Examples:
       pzsl-bench list methods
+      pzsl-bench list methods --family pll
       pzsl-bench list
     """
     from pzsl_bench.reports.describe import broken, listing
 
+    if family is not None:
+        kind = kind or Kind.METHODS
     for shown in [kind] if kind else list(Kind):
-        typer.echo((listing(shown.value)) if kind else f"{shown.value}\n{listing(shown.value)}")
+        lines = listing(shown.value, family)
+        typer.echo(lines if kind else f"{shown.value}\n{lines}")
     for reason in broken():
         complain(f"warning: {reason}")
 

@@ -5,7 +5,7 @@ The author of a method imports from here: `from pzsl_bench.contract import Gradi
 
 from pzsl_bench.contract.bases import ClosedForm, Fed, Gradient, Method, Viewed
 from pzsl_bench.contract.heads import HEADS
-from pzsl_bench.contract.info import SHARED_HEAD, Citation, Family, MethodInfo
+from pzsl_bench.contract.info import FAMILIES, SHARED_HEAD, Citation, Family, MethodInfo
 from pzsl_bench.contract.needs import FEEDS
 from pzsl_bench.contract.register import METHODS, configure, method
 from pzsl_bench.contract.settings import hyper
@@ -23,6 +23,7 @@ from pzsl_bench.contract.study import (
 )
 
 __all__ = [
+    "FAMILIES",
     "FEEDS",
     "HEADS",
     "METHODS",

@@ -20,7 +20,16 @@ class Citation:
         return f"{self.authors}. {self.title}. {self.venue}, {self.year}." + (f" {self.url}" if self.url else "")
 
 
-Family = Literal["clip", "zsl", "pll", "pzsl", "tags", "bound"]
+Family = Literal["pll", "zsl", "clip", "tags", "pzsl", "bound"]
+FAMILIES: dict[Family, str] = {
+    "pll": "partial-label learning",
+    "zsl": "zero-shot learning from true labels",
+    "clip": "CLIP's own classifier, adapted",
+    "tags": "images with several tags",
+    "pzsl": "zero-shot learning from ambiguous labels",
+    "bound": "what candidates or true labels alone give",
+}
+"""What the methods of a family are for. The file of a method names its family in its first lines."""
 
 SHARED_HEAD = (
     "A cosine head over class texts with a residual adapter replaces the paper's networks, so that unseen classes can"

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pzsl_bench.base.errors import UserError, unknown
 from pzsl_bench.base.registry import Registry
 from pzsl_bench.contract.bases import Gradient, Method
-from pzsl_bench.contract.info import Citation, Family, MethodInfo
+from pzsl_bench.contract.info import FAMILIES, Citation, Family, MethodInfo
 from pzsl_bench.contract.settings import checked
 
 M = TypeVar("M", bound="type[Method]")
@@ -34,6 +34,8 @@ def method(
     def keep(cls: M) -> M:
         if issubclass(cls, Gradient) and cls.loss is Gradient.loss and cls.step is Gradient.step:
             raise TypeError(f"{cls.__name__} has neither a loss nor a step of its own")
+        if family not in FAMILIES:
+            raise unknown("family", family, FAMILIES)
         marks = (reveals_truth, transductive, reference or family == "bound")
         cls.info = MethodInfo(name, title, family, version, citation, tuple(deviations), *marks)
         METHODS.add(name, cls)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pzsl_bench.base.errors import unknown
+from pzsl_bench.base.errors import UserError, unknown
 from pzsl_bench.base.yaml_files import SUFFIXES
-from pzsl_bench.contract import METHODS
+from pzsl_bench.contract import FAMILIES, METHODS
 from pzsl_bench.data.ambiguity import AMBIGUITIES
 from pzsl_bench.data.source import DATASETS, find_dataset
 from pzsl_bench.planning.grid_file import grid_names, read_grid
@@ -20,11 +21,19 @@ from pzsl_bench.reports.landmark import LANDMARKS, headline, load_landmark
 from pzsl_bench.selecting.rules import find_rule
 
 
-def listing(kind: str) -> str:
-    """One line for each method, dataset, grid, ambiguity or landmark."""
+def listing(kind: str, family: str | None = None) -> str:
+    """One line for each method, dataset, grid, ambiguity or landmark; if wanted, for the methods of a family."""
+    if family is not None and kind != "methods":
+        raise UserError(f"only methods have families; to list one: pzsl-bench list methods --family {family}")
+    if family is not None and family not in FAMILIES:
+        raise unknown("family", family, FAMILIES)
     rows: list[tuple[str, ...]]
     if kind == "methods":
-        rows = [(name, c.info.title, c.info.family, _asked(c.tasks)) for name, c in METHODS.all().items()]
+        rows = [
+            (name, cls.info.title, cls.info.family, _asked(cls.tasks))
+            for name, cls in METHODS.all().items()
+            if family in (None, cls.info.family)
+        ]
     elif kind == "datasets":
         rows = [
             (
@@ -110,13 +119,13 @@ def _method(name: str) -> str:
         _facts(
             name=info.name,
             version=info.version,
-            family=info.family,
+            family=f"{info.family} ({FAMILIES[info.family]})",
             task=task_titles(cls.tasks),
             citation=info.citation,
             note=marks,
         ),
         "",
-        inspect.cleandoc(docs),
+        _without_family(inspect.cleandoc(docs)),
     ]
     settings = [f for f in fields(cls) if f.name not in cls.unused()]
     if rows := [(f.name, _default(f.default), _range(f.metadata), f.metadata.get("meaning", "")) for f in settings]:
@@ -125,6 +134,11 @@ def _method(name: str) -> str:
     if info.deviations:
         parts += ["", *_bullets("What differs from the paper", info.deviations)]
     return "\n".join(parts)
+
+
+def _without_family(docs: str) -> str:
+    """The text of a method's file without the line that names its family, which stands among the facts."""
+    return re.sub(r"^Family: .*\n\n?", "", docs, count=1, flags=re.MULTILINE)
 
 
 def _default(value: object) -> str:

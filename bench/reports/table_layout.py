@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Mark = Literal["best", "second", ""]
 
-FAMILIES = ("clip", "zsl", "pll", "pzsl", "tags")
+FAMILY_ORDER = ("clip", "zsl", "pll", "pzsl", "tags")
 TRANSDUCTIVE = "transductive"
 """The block of those that scored the test images together; it comes last."""
 
@@ -187,7 +187,7 @@ def _rows(records: Sequence[dict[str, Any]]) -> list[Row]:
             return 0, 2 * bool(first[name]["reveals_truth"]) + (family == "bound")
         if first[name].get("transductive"):
             return 2, 0
-        return 1, FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+        return 1, FAMILY_ORDER.index(family) if family in FAMILY_ORDER else len(FAMILY_ORDER)
 
     return [
         Row(

@@ -1,5 +1,7 @@
 """CLIP-PZSL: label embeddings mined from images, and a partial zero-shot loss that weights the candidates.
 
+Family: pzsl (zero-shot learning from ambiguous labels).
+
 x = adapter(image),  E = mining(x, C)           label embeddings, see mining.py
 w_ij ~ r_ij T_ij on the candidates              relevance of a candidate times its confidence, a constant
 p_ij = softmax_j(kappa x_i . e_j)
