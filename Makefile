@@ -3,7 +3,7 @@
 #
 # PYTHON=python3.12        another interpreter for .venv (3.11 or newer)
 # TORCH_INDEX=URL          where pip looks for torch besides its usual index; empty: nowhere else
-# ARGS="-k registry -x"    handed on to pytest, to `pzsl-bench run` or to the benchmark
+# ARGS="-n 0 -k registry"  handed on to pytest, to `pzsl-bench run` or to the benchmark
 
 PYTHON ?= python3
 TORCH_INDEX ?= auto
@@ -20,7 +20,7 @@ demo: .venv/installed
 	@echo 'To open MLflow: .venv/bin/mlflow ui, then the address above.'
 
 test: .venv/installed-dev
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest -n logical --dist worksteal --durations 10 $(ARGS)
 
 # mypy cannot see through the hook of an editable install, so it gets the package as a tree of links.
 check: .venv/installed-dev

@@ -86,7 +86,7 @@ class Coco(TaggedFiles):
         listing = Listing(
             images=[stem(name) for part in parts for name in part.images],
             files=[
-                self.folder / part / name for part, found in zip(PARTS, parts, strict=True) for name in found.images
+                self.folder / folder / name for folder, part in zip(PARTS, parts, strict=True) for name in part.images
             ],
             tags=np.concatenate([part.tags for part in parts]),
             is_test=np.repeat([False, True], [len(part.images) for part in parts]),
@@ -95,9 +95,9 @@ class Coco(TaggedFiles):
             return self.source(listing, find_features(self.folder), names[0], (), top=(3,))
         if absent := [name for name in UNSEEN if name not in names[0]]:
             raise UserError(f"{files[0]}: has no category '{absent[0]}', which is unseen in coco:{SPLIT}")
-        kept = [k for k, name in enumerate(names[0]) if name not in LEFT_OUT]
-        listing = Listing(listing.images, listing.files, listing.tags[:, kept], listing.is_test)
-        chosen = [names[0][k] for k in kept]
+        columns = [k for k, name in enumerate(names[0]) if name not in LEFT_OUT]
+        listing = Listing(listing.images, listing.files, listing.tags[:, columns], listing.is_test)
+        chosen = [names[0][k] for k in columns]
         return self.source(
             listing, find_features(self.folder), chosen, [chosen.index(name) for name in UNSEEN], top=(3,)
         )
@@ -123,13 +123,13 @@ class _Part:
                 raise UserError(f"{path}: annotations[{number}] is about {what}, which the file does not have")
         self.tags: NDArray[np.int8] = np.full((len(row), len(column)), -1, dtype=np.int8)
         if pairs:
-            found = np.array([(row[image], column[category]) for image, category in pairs])
-            self.tags[found[:, 0], found[:, 1]] = 1
+            places = np.array([(row[image], column[category]) for image, category in pairs])
+            self.tags[places[:, 0], places[:, 1]] = 1
 
 
 @lru_cache(4)
 def _annotations(path: Path, changed: int) -> _Part:
-    """What a file holds; a plan and a run in one process read it once."""
+    """The annotations of a file. They are cached, so that a plan and a run in one process read it once."""
     try:
         with path.open(encoding="utf-8") as file:
             return _Part(path, json.load(file))

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.data.name_lists import different, read_lines, stem
+from pzsl_bench.data.name_lists import read_lines, require_distinct, stem
 from pzsl_bench.data.source import Source, dataset
 from pzsl_bench.data.tagged_features import find_features
 from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
 
 BLOCK = 2**24
-"""Bytes of a table that are looked at together."""
+"""Bytes of a table that are processed together."""
 ZERO, NEWLINE = ord("0"), ord("\n")
 SPACES = np.array([ord(c) for c in " \t\r\n"], dtype=np.uint8)
 
@@ -58,17 +58,17 @@ class NusWide(TaggedFiles):
         """Read lists and tables."""
         concept_file = self.pick("ConceptsList/Concepts81.txt", "Concepts81.txt")
         tag_file = self.pick("NUS_WID_Tags/TagList1k.txt", "TagList1k.txt")
-        concepts = different(concept_file, read_lines(concept_file))
-        tags = different(tag_file, read_lines(tag_file))
+        concepts = require_distinct(concept_file, read_lines(concept_file))
+        tags = require_distinct(tag_file, read_lines(tag_file))
         paths = [line.replace("\\", "/") for line in read_lines(self._list("Imagelist.txt"))]
         seen = [i for i, tag in enumerate(tags) if tag not in set(concepts)]
         marks = np.empty((len(paths), len(seen) + len(concepts)), dtype=np.int8)
         table = self.pick("NUS_WID_Tags/AllTags1k.txt", "AllTags1k.txt")
-        for rows, block in _table(table, len(paths), len(tags)):
+        for rows, block in read_table(table, len(paths), len(tags)):
             marks[rows, : len(seen)] = block[:, seen]
         for column, concept in enumerate(concepts, len(seen)):
             name = f"AllLabels/Labels_{concept}.txt"
-            for rows, block in _table(self.pick(f"Groundtruth/{name}", name), len(paths), 1):
+            for rows, block in read_table(self.pick(f"Groundtruth/{name}", name), len(paths), 1):
                 marks[rows, column] = block[:, 0]
         marks *= 2
         marks -= 1
@@ -76,7 +76,7 @@ class NusWide(TaggedFiles):
             images=[stem(path) for path in paths],
             files=[self.folder / "Flickr" / path for path in paths],
             tags=marks,
-            is_test=self._tested(paths),
+            is_test=self._is_test(paths),
         )
         names = [*(tags[i] for i in seen), *concepts]
         return self.source(listing, find_features(self.folder), names, range(len(seen), len(names)))
@@ -84,7 +84,7 @@ class NusWide(TaggedFiles):
     def _list(self, name: str) -> Path:
         return self.pick(f"ImageList/{name}", name)
 
-    def _tested(self, paths: list[str]) -> NDArray[np.bool_]:
+    def _is_test(self, paths: list[str]) -> NDArray[np.bool_]:
         """(M,) the images of the test list; every image must be in one of the two."""
         parts = []
         for name in ("TrainImagelist.txt", "TestImagelist.txt"):
@@ -103,8 +103,8 @@ class NusWide(TaggedFiles):
         return np.array([path in test for path in paths])
 
 
-def _table(path: Path, rows: int, columns: int) -> Iterator[tuple[slice, NDArray[np.bool_]]]:
-    """Blocks of a table of the digits 0 and 1, (n, columns), and the rows that they are; half a gigabyte in seconds."""
+def read_table(path: Path, rows: int, columns: int) -> Iterator[tuple[slice, NDArray[np.bool_]]]:
+    """A table of the digits 0 and 1 in blocks: the rows of each block, and its (n, columns) content."""
     done = line = 0
     for text in _whole_lines(path):
         block = _block(path, text, line, columns)
@@ -117,7 +117,7 @@ def _table(path: Path, rows: int, columns: int) -> Iterator[tuple[slice, NDArray
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
-    """A file in blocks that end with a line."""
+    """A file in blocks of whole lines."""
     rest = b""
     try:
         with path.open("rb") as file:
@@ -132,12 +132,12 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 
 def _block(path: Path, text: bytes, before: int, columns: int) -> NDArray[np.bool_]:
-    """(n, columns) the digits of some lines, without those that are empty; `before` lines are before them."""
+    """(n, columns) the digits in a block of lines, without empty lines; `before` is the number of lines before it."""
     letters = np.frombuffer(text, dtype=np.uint8)
     is_digit = (letters == ZERO) | (letters == ZERO + 1)
     starts = np.flatnonzero(np.r_[True, letters[:-1] == NEWLINE])
     counts = np.add.reduceat(is_digit, starts, dtype=np.int64)
-    # A digit beside another is a number of two, and neither 0 nor 1.
+    # Two digits side by side are a number of two digits, neither 0 nor 1.
     strange = ~(is_digit | np.isin(letters, SPACES)) | (is_digit & np.r_[False, is_digit[:-1]])
     broken = np.logical_or.reduceat(strange, starts) | ((counts != columns) & (counts != 0))
     if broken.any():

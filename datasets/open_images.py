@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.data.name_lists import IMAGE_ENDINGS, different, read_lines, stem
+from pzsl_bench.data.name_lists import IMAGE_ENDINGS, read_lines, require_distinct, stem
 from pzsl_bench.data.source import Source, dataset
 from pzsl_bench.data.tagged_features import TaggedFeatures, find_features
 from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
@@ -23,7 +23,7 @@ PARTS = ("train", "test")
 TABLE = "{0}-annotations-human-imagelabels.csv"
 COLUMNS = ("ImageID", "LabelName", "Confidence")
 CHUNK = 10**6
-"""Rows of a table that are looked at together."""
+"""Rows of a table that are processed together."""
 VERSION = "2018_04"
 
 
@@ -67,15 +67,15 @@ class OpenImages(TaggedFiles):
     layout = "classes-trainable.txt, classes-unseen.txt, class-descriptions.csv, the two tables and the images"
 
     def open(self) -> Source:
-        """Read the classes, and what the tables say of the images that are here."""
+        """Read the classes, and the annotations of the images that are here."""
         seen, unseen = self._codes("classes-trainable.txt"), self._codes("classes-unseen.txt")
         if both := sorted({*seen} & {*unseen}):
             raise UserError(f"{self._file('classes-unseen.txt')}: class {both[0]} is in classes-trainable.txt too")
         codes = [*seen, *unseen]
         names = self._names(codes)
-        own = find_features(self.folder)
-        listing = self._listing(self._images(own), codes, loose=own is None)
-        return self.source(listing, own, names, range(len(seen), len(codes)), keys=codes, top=(10, 20))
+        ready = find_features(self.folder)
+        listing = self._listing(self._images(ready), codes, skip_unknown=ready is None)
+        return self.source(listing, ready, names, range(len(seen), len(codes)), keys=codes, top=(10, 20))
 
     def _file(self, name: str, part: str = "") -> Path:
         places = [
@@ -85,35 +85,38 @@ class OpenImages(TaggedFiles):
 
     def _codes(self, name: str) -> Sequence[str]:
         path = self._file(name)
-        return different(path, read_lines(path))
+        return require_distinct(path, read_lines(path))
 
     def _names(self, codes: Sequence[str]) -> list[str]:
-        """What the classes are called."""
+        """The names of these classes, for prompts."""
         path = self._file("class-descriptions.csv")
         with path.open(encoding="utf-8", newline="") as file:
-            known = {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
+            names = {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
         for code in codes:
-            if code not in known:
+            if code not in names:
                 raise UserError(f"{path}: has no name for class {code}")
-        return [known[code] for code in codes]
+        return [names[code] for code in codes]
 
-    def _images(self, own: TaggedFeatures | None) -> dict[str, Path]:
-        """The images that are here, or of which features are: name to place."""
-        if own is None:
+    def _images(self, ready: TaggedFeatures | None) -> dict[str, Path]:
+        """The images that are here, or that have ready features: name -> path."""
+        if ready is None:
             folders = [self.folder / part for part in PARTS]
             files = [file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir())]
-            found = {stem(file.name): file for file in files if file.suffix.lower() in IMAGE_ENDINGS}
-            if not found:
+            images = {stem(file.name): file for file in files if file.suffix.lower() in IMAGE_ENDINGS}
+            if not images:
                 raise self.missing(f"{folders[0]} and {folders[1]} hold no images, and there are no features")
-            return found
-        if own.images is None:
+            return images
+        if ready.images is None:
             raise UserError(
-                f"{own.path}: has no images, the key that says which image every row of features belongs to"
+                f"{ready.path}: has no images, the key that says which image every row of features belongs to"
             )
-        return {stem(name): self.folder / f"{stem(name)}.jpg" for name in own.images}
+        return {stem(name): self.folder / f"{stem(name)}.jpg" for name in ready.images}
 
-    def _listing(self, images: dict[str, Path], codes: Sequence[str], loose: bool) -> Listing:
-        """What the two tables say of these images; with `loose`, images that neither knows are left out."""
+    def _listing(self, images: dict[str, Path], codes: Sequence[str], skip_unknown: bool) -> Listing:
+        """What the two tables say about these images.
+
+        An image that is in neither table is left out with `skip_unknown`, and an error without.
+        """
         import pandas as pd
 
         names, classes = pd.Index(list(images)), pd.Index(codes)
@@ -126,27 +129,30 @@ class OpenImages(TaggedFiles):
                     names.get_indexer(pd.Index(chunk["ImageID"])),
                     classes.get_indexer(pd.Index(chunk["LabelName"])),
                 )
-                here = row >= 0
-                if (twice := here & (parts[row] == 1 - number)).any():
+                is_ours = row >= 0
+                if (twice := is_ours & (parts[row] == 1 - number)).any():
                     raise UserError(f"{path}: image '{chunk['ImageID'].iloc[int(twice.argmax())]}' is in both tables")
-                parts[row[here]] = number
-                told = here & (column >= 0)
-                tags[row[told], column[told]] = 2 * _verified(path, chunk)[told] - 1
+                parts[row[is_ours]] = number
+                annotated = is_ours & (column >= 0)
+                tags[row[annotated], column[annotated]] = 2 * _verified(path, chunk)[annotated] - 1
         known = parts >= 0
-        if not (loose or known.all()):
+        if not (skip_unknown or known.all()):
             raise UserError(
                 f"image '{names[int((~known).argmax())]}' of the features is in no table of Open Images labels"
             )
-        kept = [name for name, there in zip(images, known.tolist(), strict=True) if there]
-        if not kept:
+        known_names = [name for name, is_known in zip(images, known.tolist(), strict=True) if is_known]
+        if not known_names:
             raise self.missing(f"of {len(names)} images none is in the tables of labels")
         return Listing(
-            kept, [images[name] for name in kept], tags[known] if not known.all() else tags, parts[known] == 1
+            known_names,
+            [images[name] for name in known_names],
+            tags[known] if not known.all() else tags,
+            parts[known] == 1,
         )
 
 
 def _chunks(path: Path) -> Iterator[pd.DataFrame]:
-    """A table of labels, some rows at a time."""
+    """A table of labels, in chunks of rows."""
     import pandas as pd
 
     try:
@@ -159,12 +165,12 @@ def _chunks(path: Path) -> Iterator[pd.DataFrame]:
 
 def _verified(path: Path, rows: pd.DataFrame) -> NDArray[np.int8]:
     """(n,) 1 where people found the class in the image, 0 where they did not."""
-    said = rows["Confidence"]
-    yes, no = said.isin(("1", "1.0")), said.isin(("0", "0.0"))
+    confidence = rows["Confidence"]
+    yes, no = confidence.isin(("1", "1.0")), confidence.isin(("0", "0.0"))
     if (broken := ~(yes | no).to_numpy()).any():
         row = int(broken.argmax())
         raise UserError(
-            f"{path}: line {rows.index[row] + 2}: Confidence is '{said.iloc[row]}', where only 0 and 1 belong;"
+            f"{path}: line {rows.index[row] + 2}: Confidence is '{confidence.iloc[row]}', where only 0 and 1 belong;"
             " is it a table of labels by machines?"
         )
     return yes.to_numpy().astype(np.int8)

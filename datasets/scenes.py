@@ -1,4 +1,4 @@
-"""Scenes: drawn images of several objects each, and the tags that say what is in them."""
+"""Scenes: drawn images of several objects each, with their shapes, colours and textures as tags."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pzsl_bench.datasets.shapes.synonyms import concept_words
 GENERATOR = 1
 """Raised whenever a pixel or a tag changes."""
 TRAIN, TEST = 2000, 1000
-FEWEST, MOST = 2, 5
+MIN_OBJECTS, MAX_OBJECTS = 2, 5
 """Objects of a scene."""
 TAGS = (*SHAPES, *COLOURS, *TEXTURES)
 UNSEEN = ("heart", "hexagon", "arrow", "teal", "pink", "brown", "dotted", "bordered")
@@ -69,7 +69,7 @@ class Scenes(Dataset):
         objects = scenes(key("scenes", "objects", GENERATOR), TRAIN + TEST)
         content = {
             "generator": GENERATOR,
-            "objects": [FEWEST, MOST],
+            "objects": [MIN_OBJECTS, MAX_OBJECTS],
             "images": [TRAIN, TEST],
             "side": SIDE,
             "style": [repr(BENCH), *SCENE_RADIUS],
@@ -91,10 +91,10 @@ class Scenes(Dataset):
 
 def scenes(stream: int, count: int) -> NDArray[np.int64]:
     """(count, 5) combinations, -1 for an empty place; a scene is a function of (stream, its number) alone."""
-    u = uniform_at(stream, np.arange(count)[:, None] * 8 + np.arange(MOST + 1))
-    objects = (u[:, :MOST] * COMBINATIONS).astype(np.int64)
-    number = FEWEST + (u[:, MOST] * (MOST - FEWEST + 1)).astype(np.int64)
-    return np.where(np.arange(MOST) < number[:, None], objects, -1)
+    u = uniform_at(stream, np.arange(count)[:, None] * 8 + np.arange(MAX_OBJECTS + 1))
+    objects = (u[:, :MAX_OBJECTS] * COMBINATIONS).astype(np.int64)
+    number = MIN_OBJECTS + (u[:, MAX_OBJECTS] * (MAX_OBJECTS - MIN_OBJECTS + 1)).astype(np.int64)
+    return np.where(np.arange(MAX_OBJECTS) < number[:, None], objects, -1)
 
 
 def tags_of(objects: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -109,8 +109,8 @@ def tags_of(objects: NDArray[np.int64]) -> NDArray[np.int8]:
 
 
 def phrases(tag: str) -> tuple[str, ...]:
-    """Templates of three words: the tag's name has the place of its kind, and every word of the others theirs."""
-    words = [[word(said, "common") for said in kind.values()] for kind in KINDS]
+    """Templates of three words: "{}" for the kind of the tag, with all combinations of words of the other two kinds."""
+    words = [[word(words_of, "common") for words_of in kind.values()] for kind in KINDS]
     kind = next(i for i, names in enumerate((TEXTURES, COLOURS, SHAPES)) if tag in names)
     words[kind] = ["{}"]
     return tuple(TEMPLATE.format(" ".join(parts)) for parts in product(*words))

@@ -1,4 +1,4 @@
-"""CLIP-like features of any size, straight from a generator: for tests of scale, where no image is worth drawing.
+"""CLIP-like features of any size from a generator, without images: a dataset for tests of scale.
 
 Images and texts live in two cones with a gap between them, as CLIP's do. A class k has a concept c_k, a direction
 shared in part with the other classes of its family. With m_x, m_t the axes of the cones and J a quarter turn,
@@ -6,16 +6,16 @@ shared in part with the other classes of its family. With m_x, m_t the axes of t
     text_k = a m_t + sqrt(1 - a^2) c_k
     image  = b m_x + sqrt(1 - b^2) unit(align c_k + look J c_k + noise (other + plain))
 
-`align` is what zero-shot classification lives on; `look` is what images of a class share although the text does not
-say so, and since J is the same for all classes, a map that is learned on seen classes carries over to unseen ones.
-`other` is noise among the concepts (whatever else an image shows), `plain` is noise in a few strong directions of
-its own. The constants are fitted to measured features of CLIP ViT-B/32; the test of this module holds the figures.
+`align` is the part that makes zero-shot classification possible. `look` is what images of a class share beyond the
+text; since J is the same for all classes, a map that is learned on seen classes transfers to unseen ones. `other` is
+noise among the concepts (whatever else an image shows), `plain` is noise in a few strong directions of its own. The
+constants are fitted to measured features of CLIP ViT-B/32; the test of this module has the figures.
 
-A view of an image, as a crop would be, has its class, and noise (and depth in the cone) that correlates with the
-image's own by KEPT. So views are images like all others, each close to its own.
+A view of an image, such as a crop, has the same class. Its noise (and its depth in the cone) correlates with that of
+the image by VIEW_CORRELATION. So views have the distribution of images, and each is close to its own image.
 
-With the word `tags` an image shows one to four classes, the frequent ones more often, and stands where the sum of
-what it would share with each of them puts it.
+With the variant `tags` an image shows one to four classes, frequent ones more often. Its parts `align` and `look` are
+then the sums over its classes.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from pzsl_bench.encoding.crops import VIEWS
 
 Array = NDArray[np.float64]
 
-PIECE = 2**15
+NUMBERS_AT_ONCE = 2**15
 
 IMAGE_AXIS, IMAGE_SPREAD = 0.83, 0.054
 TEXT_SPREAD = 0.1
 ALIGN, LOOK, OTHER, PLAIN = 0.2, 0.2, 0.33, 0.9
 """Lengths of the four parts of an image beside its cone's axis."""
-FAMILY, KINSHIP = 5, 0.2
-"""Classes in a family, and the share of a concept that is the family's."""
-KEPT = 0.65
+FAMILY_SIZE, FAMILY_SHARE = 5, 0.2
+"""Classes in a family, and the share of a concept that they have in common."""
+VIEW_CORRELATION = 0.65
 """Puts views at a cosine of 0.9 to their images, which is what crops of `shapes` have in the embedded encoder."""
 CONCEPT_RANK, PLAIN_RANK = 55.0, 9.0
 """Effective ranks of the two spectra, which decay exponentially from opposite ends of the axes."""
@@ -53,7 +53,7 @@ CONCEPT_RANK, PLAIN_RANK = 55.0, 9.0
 
 @dataclass(frozen=True)
 class World:
-    """The knobs, as they are written after the colon: synthetic:seen=100:dim=256."""
+    """The parameters of a world, as written after the colon: synthetic:seen=100:dim=256."""
 
     seen: int = 40
     unseen: int = 20
@@ -78,21 +78,21 @@ MEANING = {
     "cone": "length of the mean text, 1 when all texts are the same",
     "seed": "another world of the same kind",
 }
-LEAST = {"seen": 2, "unseen": 1, "dim": 8, "per_class": 1, "test": 1, "seed": 0}
+MINIMUMS = {"seen": 2, "unseen": 1, "dim": 8, "per_class": 1, "test": 1, "seed": 0}
 PRESETS = {"cub": World(seen=150, unseen=50, dim=512, per_class=47, test=30, extra=7)}
 TAGS = "tags"
-MOST_TAGS = 4
-"""Images with tags have from one to so many of them, each number equally often."""
-COMMON = 4.0
+MAX_TAGS = 4
+"""Images with tags have one to so many of them, each number equally often."""
+TAG_IMBALANCE = 4.0
 """How much more often the first tag is drawn than the last."""
 
 
 def read_world(spec: str, variants: Sequence[str]) -> World:
-    """The knobs named by the words after the colon; later words win."""
+    """The parameters named by the words after the colon; later words take precedence."""
     world = World()
     for word in variants:
-        knob, given, value = word.partition("=")
-        if not given:
+        knob, equals, value = word.partition("=")
+        if not equals:
             if word not in PRESETS:
                 known = [*PRESETS, TAGS, *(f"{k}=VALUE" for k in MEANING)]
                 raise unknown("variant of dataset 'synthetic'", word, known)
@@ -113,13 +113,13 @@ def read_world(spec: str, variants: Sequence[str]) -> World:
 
 
 def _number(spec: str, knob: str, value: str) -> int | float:
-    whole = knob in LEAST
+    whole = knob in MINIMUMS
     try:
         number = int(value) if whole else float(value)
     except ValueError:
         raise UserError(f"dataset '{spec}': {knob}={value} is not {'a whole' if whole else 'a'} number") from None
-    if whole and number < LEAST[knob]:
-        raise UserError(f"dataset '{spec}': {knob} must be at least {LEAST[knob]}, not {value}")
+    if whole and number < MINIMUMS[knob]:
+        raise UserError(f"dataset '{spec}': {knob} must be at least {MINIMUMS[knob]}, not {value}")
     if knob == "cone" and not 0 < number < 1:
         raise UserError(f"dataset '{spec}': cone must lie between 0 and 1, not {value}")
     if not whole and not (np.isfinite(number) and number >= 0):
@@ -141,15 +141,16 @@ class Generator:
         # Two independent noises with these spectra add up to one.
         self.noise_axes = world.noise * np.hypot(OTHER * concept_axes, PLAIN * plain_axes)
 
-        own, kin = self.normal("concept", classes, d), self.normal("family", -(-classes // FAMILY), d)
-        family = randomness.permutation(randomness.key("synthetic", world.seed, "families"), classes) // FAMILY
-        self.concepts = _unit((np.sqrt(1 - KINSHIP) * own + np.sqrt(KINSHIP) * kin[family]) * concept_axes)
+        of_class, of_family = self.normal("concept", classes, d), self.normal("family", -(-classes // FAMILY_SIZE), d)
+        family = randomness.permutation(randomness.key("synthetic", world.seed, "families"), classes) // FAMILY_SIZE
+        concepts = np.sqrt(1 - FAMILY_SHARE) * of_class + np.sqrt(FAMILY_SHARE) * of_family[family]
+        self.concepts = _unit(concepts * concept_axes)
 
         self.image_axis, across = _unit(self.normal("image axis", d)), self.normal("across", d)
         self.across = _unit(across - (across @ self.image_axis) * self.image_axis)
 
     def normal(self, what: str, *shape: int) -> Array:
-        """Normal numbers of that name."""
+        """Normally distributed numbers, different for every name `what`."""
         return _normal(randomness.key("synthetic", self.world.seed, self.world.dim, what), *shape)
 
     def texts(self) -> NDArray[np.float32]:
@@ -162,11 +163,11 @@ class Generator:
         return self._cone(text_axis, lengths, self.concepts.copy())
 
     def tags(self, images: int) -> NDArray[np.int8]:
-        """(M, C) which classes every image shows: 1 or -1."""
+        """(M, C) 1 for the classes that an image shows, else -1."""
         classes = len(self.concepts)
-        number = 1 + np.floor(MOST_TAGS * self._uniform("numbers of tags", images)).astype(np.int64)
-        # Exponential clocks: the first to ring are drawn one by one, by their weights.
-        clock = -np.log1p(-self._uniform("which tags", images, classes)) * COMMON ** np.linspace(0, 1, classes)
+        number = 1 + np.floor(MAX_TAGS * self._uniform("numbers of tags", images)).astype(np.int64)
+        # Exponential random numbers with the weights as rates: the smallest are a weighted draw without replacement.
+        clock = -np.log1p(-self._uniform("which tags", images, classes)) * TAG_IMBALANCE ** np.linspace(0, 1, classes)
         last = np.take_along_axis(np.sort(clock, axis=1), np.minimum(number, classes)[:, None] - 1, axis=1)
         return np.where(clock <= last, 1, -1).astype(np.int8)
 
@@ -175,8 +176,8 @@ class Generator:
         rows = self._random("noise", len(shown), self.world.dim, view)
         depth = self._random("image depth", len(shown), 1, view)
         rows *= self.noise_axes
-        signs = ALIGN * self.concepts + LOOK * _quarter_turn(self.concepts)
-        rows += signs[shown] if shown.ndim == 1 else (shown > 0) @ signs
+        class_parts = ALIGN * self.concepts + LOOK * _quarter_turn(self.concepts)
+        rows += class_parts[shown] if shown.ndim == 1 else (shown > 0) @ class_parts
         lengths = np.clip(IMAGE_AXIS + IMAGE_SPREAD * depth, 0, 0.98)
         return self._cone(self.image_axis, lengths, rows)
 
@@ -184,13 +185,15 @@ class Generator:
         return randomness.uniform(randomness.key("synthetic", self.world.seed, what), *shape)
 
     def _random(self, what: str, images: int, width: int, view: int) -> Array:
+        """(M, width) normal numbers of the images, or of a view, which correlate with those of the images."""
         rows = self.normal(what, images, width)
         if view:
-            rows *= KEPT
-            rows += np.sqrt(1 - KEPT**2) * self.normal(f"{what} of view {view}", images, width)
+            rows *= VIEW_CORRELATION
+            rows += np.sqrt(1 - VIEW_CORRELATION**2) * self.normal(f"{what} of view {view}", images, width)
         return rows
 
     def _cone(self, axis: Array, lengths: Array, rows: Array) -> NDArray[np.float32]:
+        """Unit rows with a part of these lengths along the axis, and the rest in the directions of `rows`."""
         axes = np.stack([self.image_axis, self.across])
         rows -= (rows @ axes.T) @ axes
         rows *= np.sqrt(1 - lengths**2) / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -199,19 +202,19 @@ class Generator:
 
 
 def _normal(stream: int, *shape: int) -> Array:
-    """Normal numbers, made in pieces that stay in the processor's cache."""
+    """Normally distributed numbers, made in pieces that fit into the processor's cache."""
     count = int(np.prod(shape))
     flat = np.empty(count)
-    for start in range(0, count, PIECE):
-        positions = np.arange(start, min(start + PIECE, count), dtype=np.uint64)
-        # In the middle of the grid's steps, so that no number is infinite.
+    for start in range(0, count, NUMBERS_AT_ONCE):
+        positions = np.arange(start, min(start + NUMBERS_AT_ONCE, count), dtype=np.uint64)
+        # Uniform numbers in the middle of the grid's steps, never 0 or 1, so that no normal number is infinite.
         uniform = ((randomness.bits(stream, positions) >> np.uint64(12)) + 0.5) * 2.0**-52
         ndtri(uniform, out=flat[start : start + len(positions)])
     return flat.reshape(shape)
 
 
 def _quarter_turn(rows: Array) -> Array:
-    """Axes in pairs, each pair turned by 90 degrees; an axis without a partner is left out."""
+    """Every pair of axes turned by 90 degrees; a last axis without a partner becomes zero."""
     pairs = rows.shape[1] // 2
     turned = np.zeros_like(rows)
     turned[:, 0 : 2 * pairs : 2] = -rows[:, 1 : 2 * pairs : 2]
@@ -283,12 +286,12 @@ class Synthetic(Dataset):
         )
 
     def _tagged(self, world: World) -> Source:
-        """As many images as the world's numbers of images of a class make at the mean number of tags."""
-        mean = (1 + MOST_TAGS) / 2
+        """The variant with tags; its numbers of images are those without tags, divided by the mean number of tags."""
+        mean = (1 + MAX_TAGS) / 2
         classes = world.seen + world.unseen
         train, test = (max(1, round(number / mean)) for number in (world.seen * world.per_class, classes * world.test))
         make = Generator(world)
-        # Unseen tags lie among the seen ones, so that neither are the frequent ones; they are last in the numbering.
+        # Unseen tags are last in the numbering; shuffled places keep them from being the rare ones.
         place = randomness.permutation(randomness.key("synthetic", world.seed, "places of tags"), classes)
         tags = np.empty((train + test, classes), dtype=np.int8)
         tags[:, place] = make.tags(train + test)

@@ -20,7 +20,7 @@ NAMES = {
         *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
     )
 } | {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
-"""What the files call a kind of object, and what prompts call it."""
+"""Kinds of objects: name in the files -> name in prompts."""
 PARTS = ("trainval", "test")
 SETS = "ImageSets/Main"
 
@@ -75,7 +75,7 @@ class Voc(TaggedFiles):
 
 
 def _marks(path: Path) -> dict[str, int]:
-    """Image to 1, -1 or 0, from lines such as "000012 -1"."""
+    """Image name -> 1, -1 or 0, from lines such as "000012 -1"."""
     marks: dict[str, int] = {}
     for number, line in numbered_lines(path):
         words = line.split()

@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pzsl_bench.blocks.contrast import COLDEST, Projecting, left_out, likeliest, one_hot
+from pzsl_bench.blocks.contrast import MIN_TEMPERATURE, Projecting, exclusion_logits, likeliest, one_hot
 from pzsl_bench.contract import Batch, Citation, Net, Output, State, Study, Update, hyper, method
 
 BASE_TEMPERATURE = 0.07
@@ -50,7 +50,9 @@ class Able(Projecting):
     looks: ClassVar[int] = 1
 
     contrast: float = hyper(1.0, "weight of the contrastive loss", search=(0.1, 2.0))
-    contrast_temperature: float = hyper(0.1, "temperature of the contrastive loss", search=(0.03, 0.3), above=COLDEST)
+    contrast_temperature: float = hyper(
+        0.1, "temperature of the contrastive loss", search=(0.03, 0.3), above=MIN_TEMPERATURE
+    )
     weights_of: str = hyper(
         "image",
         "whose label weights the contrast uses; position: those of the data set's first images, as released",
@@ -58,7 +60,7 @@ class Able(Projecting):
     )
 
     def tables(self, study: Study) -> State:
-        """The released indexing must know which image is which."""
+        """The number of each image, which the released indexing needs."""
         if self.weights_of == "image":
             return {}
         return {"number": torch.arange(len(study.features), device=study.features.device)}
@@ -72,16 +74,16 @@ class Able(Projecting):
         logits, plain = net(batch.features, give="both")
         other = net(batch.views[0], give="projection")
         output = Output(logits)
-        classified = self.loss(output, batch)
+        classification = self.loss(output, batch)
         with torch.no_grad():
             refined = output.log_probs.masked_fill(~batch.candidates, float("-inf")).softmax(-1)
             labels = one_hot(likeliest(logits, batch.candidates), batch.weights)
             released = self.weights_of == "position"
             weights = batch.memory["first"][: len(logits)] if released else batch.weights
             memory = {"first": _with_rows(batch.memory["first"], batch.rows["number"], refined)} if released else {}
-        drawn = ambiguous_contrast(plain, other, labels, weights * batch.candidates, self.contrast_temperature)
-        notes = {"classification": classified, "contrast": drawn}
-        return classified + self.contrast * drawn, Update(refined, memory, notes=notes)
+        contrast = ambiguous_contrast(plain, other, labels, weights * batch.candidates, self.contrast_temperature)
+        notes = {"classification": classification, "contrast": contrast}
+        return classification + self.contrast * contrast, Update(refined, memory, notes=notes)
 
 
 def ambiguous_contrast(
@@ -89,14 +91,14 @@ def ambiguous_contrast(
 ) -> Tensor:
     """The contrastive loss of (B, P) projections of two views; labels (B, K) one-hot, weights (B, K) on candidates.
 
-    An anchor's positives enter as weighted means of classes, so that only the denominators need every pair.
+    The positives of an anchor enter as weighted means of classes, so that only the denominators need every pair.
     """
-    own = left_out(torch.eye(len(plain), dtype=torch.bool, device=plain.device), plain)
+    self_pairs = exclusion_logits(torch.eye(len(plain), dtype=torch.bool, device=plain.device), plain)
     cold_plain, cold_other = plain / temperature, other / temperature
     # In place: the pairs are by far the largest tensors here.
     across = (cold_plain @ other.T).exp_()
-    of_plain = (cold_plain @ plain.T).add_(own).exp_().sum(1) + across.sum(1)
-    of_other = (cold_other @ other.T).add_(own).exp_().sum(1) + across.sum(0)
+    of_plain = (cold_plain @ plain.T).add_(self_pairs).exp_().sum(1) + across.sum(1)
+    of_other = (cold_other @ other.T).add_(self_pairs).exp_().sum(1) + across.sum(0)
 
     size = labels.sum(0)
     shares = labels / size.clamp(min=1)
@@ -111,6 +113,6 @@ def ambiguous_contrast(
 
 def _with_rows(first: Tensor, numbers: Tensor, rows: Tensor) -> Tensor:
     """(M, K) the first images' weights with those of the batch that are among them replaced."""
-    # All others land on a row of their own, which is cut off again.
+    # Images beyond the first ones are written to an extra last row, which is cut off again.
     places = numbers.clamp(max=len(first)).unsqueeze(-1).expand_as(rows)
     return torch.cat([first, torch.zeros_like(first[:1])]).scatter(0, places, rows)[:-1]

@@ -1,11 +1,11 @@
-"""Label-smoothed assume-negative: everything that is not marked present counts as absent, but not wholly.
+"""Label-smoothed assume-negative: a tag that is not marked present counts as absent, with smoothed labels.
 
 Family: tags (images with several tags).
 
 loss = mean_i,k  (1 - eps) H(y_ik, z_ik) + eps H(1 - y_ik, z_ik),   H(y, z) = y softplus(-z) + (1 - y) softplus(z)
 
-y is 1 where a tag is marked present and 0 elsewhere. Smoothing takes some of the certainty out of absences that were
-only assumed.
+y is 1 where a tag is marked present and 0 elsewhere. Smoothing makes absences that were only assumed less
+certain.
 """
 
 from __future__ import annotations

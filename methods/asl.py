@@ -1,4 +1,4 @@
-"""ASL: easy tags count less, easy absent tags still less, and the easiest not at all.
+"""ASL: tags that are predicted well count less, absent ones among them still less, and the easiest not at all.
 
 Family: tags (images with several tags).
 

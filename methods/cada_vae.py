@@ -7,8 +7,8 @@ loss = sum_m |m - D_m(z_m)|_1 + beta * KL(N(mu_m, sigma_m^2) || N(0, 1))
      + cross * [|x - D_x(z_s)|_1 + |s - D_s(z_x)|_1] + align * [|mu_x - mu_s|^2 + |sigma_x - sigma_s|^2]^(1/2)
 
 summed over the batch. The three weights rise from zero: beta over epochs 0 to 93 of a hundred, cross over 21 to 75,
-align over 6 to 22. Afterwards a class without images is imagined as the codes of its description, and images are
-named by mu_x (see `pzsl_bench.blocks.generation`).
+align over 6 to 22. Afterwards the examples of a class without images are codes of its description, and images are
+classified by mu_x (see `pzsl_bench.blocks.generation`).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from pzsl_bench.blocks.distributions import normal
-from pzsl_bench.blocks.generation import EXAMPLES, Generative
+from pzsl_bench.blocks.generation import GENERATIVE_DEVIATIONS, Generative
 from pzsl_bench.contract import Batch, Citation, Net, State, Study, Update, hyper, method
 from pzsl_bench.contract.heads import Dense
 
-HUNDRED = 100
-"""Epochs in which the ramps are told."""
+RAMP_EPOCHS = 100
+"""The ramps are given in epochs of a training of this length."""
 RAMPS = {"beta": (0, 93), "cross": (21, 75), "align": (6, 22)}
-"""When each weight begins to rise, and when it has risen."""
-WIDEST = 20.0
-"""Largest |log sigma^2|: its exponential and the inverse of that are finite in single precision."""
-LEAST_DISTANCE = 1e-12
-"""Distance below which codes coincide: a root has no derivative at zero."""
+"""The epochs in which each weight begins to rise and has reached its height."""
+MAX_LOG_VARIANCE = 20.0
+"""Largest |log sigma^2|, at which its exponential and the inverse of that are finite in single precision."""
+MIN_DISTANCE = 1e-12
+"""The smallest distance of codes, as a square root has no derivative at zero."""
 
 
 class Encoder(nn.Module):
@@ -46,7 +46,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, in) -> (B, latent) twice."""
         hidden = self.inner(x).relu()
-        return self.mean(hidden), self.log_variance(hidden).clamp(-WIDEST, WIDEST)
+        return self.mean(hidden), self.log_variance(hidden).clamp(-MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
 
 class Decoder(nn.Module):
@@ -59,8 +59,8 @@ class Decoder(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """(B, latent) -> (B, out)."""
-        made: Tensor = self.out(self.inner(code).relu())
-        return made
+        decoded: Tensor = self.out(self.inner(code).relu())
+        return decoded
 
 
 class Autoencoders(nn.Module):
@@ -74,7 +74,7 @@ class Autoencoders(nn.Module):
         self.to_texts = Decoder(latent, hidden, semantics)
 
     def forward(self, inputs: Tensor, texts: Tensor, within: Callable[[Autoencoders, Tensor], Any]) -> Any:
-        """Whatever is asked of them."""
+        """Whatever `within` computes from both autoencoders and the inputs."""
         return within(self, inputs)
 
 
@@ -90,7 +90,7 @@ class Autoencoders(nn.Module):
         "https://arxiv.org/abs/1812.01784",
     ),
     deviations=(
-        *EXAMPLES,
+        *GENERATIVE_DEVIATIONS,
         "The release draws one random number for all of an image's code and multiplies it by sigma^2"
         " (`upstream_noise: true`); here every number of a code has its own, times sigma, as the paper has it.",
         "The ramps of the weights are told in hundredths of the training, as the release has a hundred epochs.",
@@ -126,9 +126,9 @@ class CadaVae(Generative):
         return {**super().dice(images, classes), "image": noise, "text": noise}
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
-        """All parts of the loss, and curves of them."""
+        """The loss, and all its parts as notes."""
         images = self.scaled(batch.features, batch.memory)
-        _, texts = self.shown(batch)
+        _, texts = self.labels_and_descriptions(batch)
         noise = normal(batch.dice["image"]), normal(batch.dice["text"])
 
         def parts(model: Autoencoders, images: Tensor) -> State:
@@ -136,30 +136,32 @@ class CadaVae(Generative):
             of_text: tuple[Tensor, Tensor] = model.texts(texts)
             image_code, text_code = self.code(of_image, noise[0]), self.code(of_text, noise[1])
             return {
-                "own": far(images, model.to_images(image_code)) + far(texts, model.to_texts(text_code)),
+                "own": absolute_distance(images, model.to_images(image_code))
+                + absolute_distance(texts, model.to_texts(text_code)),
                 "beta": divergence(*of_image) + divergence(*of_text),
-                "cross": far(images, model.to_images(text_code)) + far(texts, model.to_texts(image_code)),
-                "align": apart(of_image, of_text),
+                "cross": absolute_distance(images, model.to_images(text_code))
+                + absolute_distance(texts, model.to_texts(image_code)),
+                "align": wasserstein_distance(of_image, of_text),
             }
 
         terms: State = net(images, within=parts)
         weights = {"beta": self.beta, "cross": self.cross, "align": self.align}
-        clock = batch.epoch * HUNDRED / self.epochs
+        clock = batch.epoch * RAMP_EPOCHS / self.epochs
         loss = terms["own"]
         for name, weight in weights.items():
-            loss = loss + weight * risen(clock, *RAMPS[name]) * terms[name]
+            loss = loss + weight * ramp_share(clock, *RAMPS[name]) * terms[name]
         return loss, Update(notes=terms)
 
-    def code(self, of: tuple[Tensor, Tensor], noise: Tensor) -> Tensor:
+    def code(self, parameters: tuple[Tensor, Tensor], noise: Tensor) -> Tensor:
         """(..., latent) means and log variances -> (..., latent) draws from the codes' distributions."""
-        mean, log_variance = of
+        mean, log_variance = parameters
         return mean + (log_variance if self.upstream_noise else log_variance / 2).exp() * noise
 
-    def imagined(self, net: Net, memory: State, semantics: Tensor) -> Tensor:
+    def imagined_examples(self, net: Net, memory: State, semantics: Tensor) -> Tensor:
         """(C, a) -> (C, n, latent) codes of the descriptions."""
         return self.code(net(semantics.unsqueeze(1), within=lambda model, rows: model.texts(rows)), memory["noise"])
 
-    def remembered(self, net: Net, memory: State) -> Tensor:
+    def real_examples(self, net: Net, memory: State) -> Tensor:
         """(K, n, latent) codes of the real examples."""
         return self.code(net(memory["real"], within=lambda model, images: model.images(images)), memory["noise"])
 
@@ -169,9 +171,9 @@ class CadaVae(Generative):
         return mean
 
 
-def far(wanted: Tensor, made: Tensor) -> Tensor:
+def absolute_distance(target: Tensor, decoded: Tensor) -> Tensor:
     """Sum of absolute differences."""
-    return (wanted - made).abs().sum()
+    return (target - decoded).abs().sum()
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -179,13 +181,13 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
 
 
-def apart(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
+def wasserstein_distance(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
     """Wasserstein distances between pairs of normal distributions, summed."""
-    means = (one[0] - other[0]).square().sum(-1)
-    spreads = ((one[1] / 2).exp() - (other[1] / 2).exp()).square().sum(-1)
-    return (means + spreads).clamp(min=LEAST_DISTANCE**2).sqrt().sum()
+    means = (first[0] - second[0]).square().sum(-1)
+    spreads = ((first[1] / 2).exp() - (second[1] / 2).exp()).square().sum(-1)
+    return (means + spreads).clamp(min=MIN_DISTANCE**2).sqrt().sum()
 
 
-def risen(now: Tensor, start: int, end: int) -> Tensor:
-    """Share of the way from start to end."""
+def ramp_share(now: Tensor, start: int, end: int) -> Tensor:
+    """The share of the way from start to end that is covered now."""
     return ((now - start) / (end - start)).clamp(0, 1)

@@ -5,7 +5,7 @@ Family: clip (CLIP's own classifier, adapted).
 A(x) = relu(W2 relu(W1 x)),   x' = ratio A(x) + (1 - ratio) x,   score(x, c) = scale cos(x', t_c)
 
 Class texts stay the classifier, so classes that were never seen are scored with the same adapter. The layers have no
-bias: the blend of an image and of the same image scaled to unit length point in one direction.
+bias, so the blend of an image keeps its direction when the image is scaled to unit length.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pzsl_bench.contract import Citation, State, Study, hyper, method, normalise
 
 
 class Adapter(Tempered):
-    """Two layers without bias, a ReLU after both."""
+    """Two layers without bias, each followed by a ReLU."""
 
     def __init__(self, study: Study, reduction: int, learn_scale: bool):
         super().__init__(study.scale, learn_scale)
@@ -74,5 +74,5 @@ class ClipAdapter(Tuned):
         return Adapter(study, self.reduction, self.temperature == "learned")
 
     def given(self, memory: State) -> dict[str, Any]:
-        """The blend."""
+        """The share of the adapter in the blend."""
         return {"ratio": self.ratio}

@@ -4,7 +4,7 @@ Family: clip (CLIP's own classifier, adapted).
 
 score(x, c) = x . t_c
 
-The row that every other row must be compared with: whatever lies below it would have done better not to train.
+Every other method must be compared with this one: a method that scores lower would do better without training.
 """
 
 from __future__ import annotations

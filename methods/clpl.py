@@ -1,4 +1,4 @@
-"""CLPL: a convex loss that asks the candidates on average, and every other label on its own.
+"""CLPL: a convex loss on the mean score of the candidates and on the score of every other label.
 
 Family: pll (partial-label learning).
 

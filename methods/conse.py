@@ -1,4 +1,4 @@
-"""ConSE: an image is the mix of seen class semantics that a classifier of seen classes makes of it.
+"""ConSE: an image becomes a mix of the semantics of seen classes, weighted by a classifier of seen classes.
 
 Family: zsl (zero-shot learning from true labels).
 
@@ -54,17 +54,17 @@ class ConSE(Centred, Fed, ClosedForm):
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:
         """(M, d), (C, a) -> (M, C) cosines."""
         semantics = self.semantics(texts, state["text_mean"])
-        known = state["weight"].shape[-1]
+        seen = state["weight"].shape[-1]
         probabilities = (features @ state["weight"] + state["bias"]).softmax(-1)
-        return normalise(mixed(probabilities, semantics[:known], self.top)) @ normalise(semantics).T
+        return normalise(mixed(probabilities, semantics[:seen], self.top)) @ normalise(semantics).T
 
 
 def mixed(probabilities: Tensor, semantics: Tensor, top: int) -> Tensor:
     """(M, K), (K, a) -> (M, a) the mean of the likeliest classes' semantics, weighted by their probabilities.
 
-    A class without semantics, a row of zeros, keeps its place among the likeliest but is not mixed.
+    A class without semantics (a row of zeros) keeps its place among the likeliest classes but is not mixed.
     """
     likeliest = probabilities.topk(min(top, probabilities.shape[-1]), dim=-1)
-    kept = torch.zeros_like(probabilities).scatter(-1, likeliest.indices, likeliest.values)
-    mass = (kept * semantics.any(-1)).sum(-1, keepdim=True)
-    return (kept @ semantics) / torch.where(mass > 0, mass, torch.ones_like(mass))
+    top_probabilities = torch.zeros_like(probabilities).scatter(-1, likeliest.indices, likeliest.values)
+    mass = (top_probabilities * semantics.any(-1)).sum(-1, keepdim=True)
+    return (top_probabilities @ semantics) / torch.where(mass > 0, mass, torch.ones_like(mass))

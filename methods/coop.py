@@ -4,8 +4,8 @@ Family: clip (CLIP's own classifier, adapted).
 
 t_c = tower([v_1 ... v_M, name of c, "."]),   score(x, c) = scale cos(x, t_c)
 
-The tokens v are all that is learned, and all classes share them: one that was never seen is put behind the same
-tokens. Texts are made anew at every step, for all classes; images cost next to nothing.
+Only the tokens v are learned, and all classes share them: the name of an unseen class is put behind the same tokens.
+The texts of all classes are computed anew at every step, which is almost all of the cost.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from pzsl_bench.blocks.clip_space import CANDIDATE_DEVIATIONS, Tempered, Tuned, 
 from pzsl_bench.contract import Citation, Net, State, Study, hyper, method, normalise
 from pzsl_bench.contract.text_tower import Names, Tower
 
-SPREAD = 0.02
+START_SPREAD = 0.02
 """Standard deviation of tokens that start at random."""
 
 
 class Context(Tempered):
-    """The learned tokens, and the tower they are read by."""
+    """The learned tokens, and the text tower that reads them."""
 
     def __init__(self, tower: Tower, names: Names, start: Tensor, scale: float, learn_scale: bool):
         super().__init__(scale, learn_scale)
         self.tower, self.names = tower, names
         self.context = nn.Parameter(start)
 
-    def forward(self, features: Tensor, texts: Tensor, made: Tensor | None = None) -> Tensor:
-        """(B, d), and text vectors (C, d) if they are made already -> (B, C); else for the study's names (B, K)."""
-        vectors = self.tower.encode(self.context, self.names) if made is None else made
+    def forward(self, features: Tensor, texts: Tensor, vectors: Tensor | None = None) -> Tensor:
+        """(B, d), text vectors (C, d) -> (B, C) logits; without text vectors those of the study's names, (B, K)."""
+        if vectors is None:
+            vectors = self.tower.encode(self.context, self.names)
         return self.tempered(self.scale * normalise(features) @ vectors.T)
 
-    def made(self, context: Tensor, texts: Tensor) -> Tensor:
+    def text_vectors(self, context: Tensor, texts: Tensor) -> Tensor:
         """(C, d) the vectors of all names in the class rows."""
         return self.tower.encode(context, self.tower.names(texts, len(context)))
 
@@ -92,21 +93,21 @@ class CoOp(Tuned):
         return Context(tower, names, self._first(tower.phrase), study.scale, learn_scale)
 
     def prepare(self, net: Net, memory: State) -> State:
-        """The text vectors (C, d); all classes behind the same tokens."""
+        """The text vectors (C, d) of all classes, each name behind the same tokens."""
         assert isinstance(net.module, Context)
-        return {"made": net.module.made(net.state["context"], net.texts)}
+        return {"vectors": net.module.text_vectors(net.state["context"], net.texts)}
 
     def score(self, net: Net, memory: State, features: Tensor) -> Tensor:
         """(M, C) logits."""
-        scores: Tensor = net(features, made=memory["made"])
+        scores: Tensor = net(features, vectors=memory["vectors"])
         return scores
 
     def extra_floats(self, study: Study) -> int:
-        """What the tower keeps of every prompt."""
+        """The numbers that the text tower keeps of all prompts."""
         assert study.tower is not None
         return study.tower.floats(study.tower.names(study.texts, self.context), self.context)
 
     def _first(self, phrase: Tensor) -> Tensor:
         """(M, w) the tokens at the start."""
-        random = SPREAD * torch.randn(self.context, phrase.shape[1]).to(phrase)
+        random = START_SPREAD * torch.randn(self.context, phrase.shape[1]).to(phrase)
         return random if self.start == "random" else torch.cat([random, phrase])[-self.context :]

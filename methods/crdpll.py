@@ -5,7 +5,7 @@ Family: pll (partial-label learning).
 loss = -mean_i sum_{k not in S_i} log(1 - p_ik)  +  l(t) sum_v mean_i KL(w_i || p_i^v)
 w_i <- geometric mean over the views of p_i^v on the candidates, rescaled to sum to one
 
-The first view is the plain image, the only one in the first term. l(t) grows linearly to `consistency` during the
+The first view is the plain image, and the first term uses it alone. l(t) grows linearly to `consistency` during the
 first `ramp` of the training. Variants: `original`, three views and weights from the loss's own forward pass; `plench`,
 two views and weights from a second pass after the optimiser's step.
 """
@@ -58,20 +58,20 @@ class CRDPLL(Viewed):
 
     @property
     def second_pass(self) -> bool:
-        """The PLENCH variant looks again after the optimiser's step."""
+        """The PLENCH variant computes the weights after the optimiser's step."""
         return self.variant == "plench"
 
     @classmethod
     def unused(cls) -> Mapping[str, str]:
-        """The consistency with the label weights starts at nothing, and they are made anew at every step."""
+        """The consistency starts at weight zero and every step replaces label weights, so the first do not count."""
         return {**super().unused(), "init_confidence": "its first label weights count for nothing"}
 
     def log_probs(self, net: Net, batch: Batch) -> Tensor:
         """(V, B, K) of the plain images and their other views."""
         others = batch.views[:1] if self.variant == "plench" else batch.views
-        seen = torch.cat([batch.features.unsqueeze(0), others])
-        logits: Tensor = net(seen.flatten(0, 1))
-        return F.log_softmax(logits.view(*seen.shape[:2], -1), dim=-1)
+        images = torch.cat([batch.features.unsqueeze(0), others])
+        logits: Tensor = net(images.flatten(0, 1))
+        return F.log_softmax(logits.view(*images.shape[:2], -1), dim=-1)
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
         """The term on the non-candidates."""
@@ -82,13 +82,13 @@ class CRDPLL(Viewed):
         log_probs = self.log_probs(net, batch)
         plain = Output(log_probs[0])
         plain.__dict__["log_probs"] = log_probs[0]
-        done = batch.progress if self.second_pass else batch.epoch / self.epochs
-        weight = self.consistency * (done / self.ramp).clamp(max=1)
-        apart = divergences(batch.weights, log_probs).sum()
-        excluded = self.loss(plain, batch)
-        notes = {"non-candidates": excluded, "consistency": apart}
+        progress = batch.progress if self.second_pass else batch.epoch / self.epochs
+        weight = self.consistency * (progress / self.ramp).clamp(max=1)
+        consistency = divergences(batch.weights, log_probs).sum()
+        non_candidates = self.loss(plain, batch)
+        notes = {"non-candidates": non_candidates, "consistency": consistency}
         agreed = None if self.second_pass else agreement(log_probs.detach(), batch.candidates)
-        return excluded + weight * apart, Update(agreed, notes=notes)
+        return non_candidates + weight * consistency, Update(agreed, notes=notes)
 
     def revise(self, net: Net, batch: Batch) -> Update:
         """The weights of the PLENCH variant."""

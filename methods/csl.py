@@ -4,13 +4,13 @@ Family: tags (images with several tags).
 
 L+ = -(1 - p)^g+ log p,   L- = -p_m^g log(1 - p_m),   p_m = max(0, p - shift)
 
-g is one exponent for marked absences, and another for assumed ones. An assumed absence is left out if the prior of its
+The exponent g differs between marked absences and assumed ones. An assumed absence is left out if the prior of its
 tag is above `prior_threshold`, or if it is among the most probable ones of its batch: `likeliest` x B x K of them, for
 B images and K tags.
 
-The prior of a tag is its mean probability during the first part of the training (`prior_share`), in which everything
-that is not said is left out. Where absences are never marked that part would call every tag present: it is skipped, and
-priors are the shares of images that are marked with a tag.
+The prior of a tag is its mean probability during the first part of the training (`prior_share`), in which all tags that
+nothing is said of are left out. Where absences are never marked, every tag would become present in that part. It is
+then skipped, and the prior of a tag is the share of images that are marked with it.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ class CSL(Tagger):
     prior_share: float = hyper(0.3, "share of the training in which priors are measured", below=1)
 
     def memory(self, study: Study, params: State) -> State:
-        """What the priors are the mean of, and whether there is a first part to measure them in."""
+        """Sums and counts whose quotients are the priors, and whether there is a first part to measure them in."""
         marks = marks_of(study)
         counts = (marks > 0).sum(0).to(study.features.dtype)
-        images, tells_absence = counts.new_tensor(float(len(marks))), (marks < 0).any().to(counts.dtype)
+        images, marks_absences = counts.new_tensor(float(len(marks))), (marks < 0).any().to(counts.dtype)
         return {
-            "sum": counts * (1 - tells_absence),
-            "count": images * (1 - tells_absence),
-            "measures": tells_absence,
+            "sum": counts * (1 - marks_absences),
+            "count": images * (1 - marks_absences),
+            "measures": marks_absences,
         }
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
-        """The loss, and the sums behind the priors."""
+        """The loss, and the sums and counts of the priors."""
         logits, marks = net(batch.features), batch.marks
         with torch.no_grad():
             probability = logits.sigmoid()
@@ -81,10 +81,12 @@ class CSL(Tagger):
                 "count": batch.memory["count"] + measuring * len(logits),
             }
             prior = memory["sum"] / memory["count"].clamp(min=1)
-            given = torch.as_tensor(self.prior_threshold, dtype=logits.dtype, device=logits.device)
-            unsaid = marks == 0
+            threshold = torch.as_tensor(self.prior_threshold, dtype=logits.dtype, device=logits.device)
+            unmarked = marks == 0
             assumed = (
-                unsaid & ~self.probable(logits, unsaid) & (prior <= torch.where(given > 0, given, 2 * prior.mean()))
+                unmarked
+                & ~self.probable(logits, unmarked)
+                & (prior <= torch.where(threshold > 0, threshold, 2 * prior.mean()))
             )
             assumed = assumed.to(logits.dtype) * (1 - measuring)
         kinds = (
@@ -94,11 +96,11 @@ class CSL(Tagger):
         )
         return asymmetric(logits, kinds, self.shift).mean(), Update(memory=memory)
 
-    def probable(self, logits: Tensor, unsaid: Tensor) -> Tensor:
-        """(B, K) whether an unsaid tag is among the most probable ones of the batch."""
-        among = torch.where(unsaid, logits, torch.full_like(logits, -torch.inf)).flatten()
+    def probable(self, logits: Tensor, unmarked: Tensor) -> Tensor:
+        """(B, K) whether a tag that nothing is said of is among the most probable ones of the batch."""
+        scores = torch.where(unmarked, logits, torch.full_like(logits, -torch.inf)).flatten()
         number = min(round(self.likeliest * logits.numel()), logits.numel())
         if not number:
-            return torch.zeros_like(unsaid)
-        picked = torch.zeros_like(among).scatter(-1, among.topk(number).indices, 1.0)
-        return (picked > 0).view(logits.shape) & unsaid
+            return torch.zeros_like(unmarked)
+        picked = torch.zeros_like(scores).scatter(-1, scores.topk(number).indices, 1.0)
+        return (picked > 0).view(logits.shape) & unmarked

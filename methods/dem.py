@@ -5,10 +5,10 @@ Family: zsl (zero-shot learning from true labels).
 f(s) = W2 relu(W1 s + b1) + b2
 loss = mean_i sum_c q_ic |x_i - f(s_c)|^2,   score(x, s) = cos(x, f(s)) or -|x - f(s)|^2
 
-Mapping classes to images rather than images to classes leaves fewer hubs, prototypes that are the nearest of many
-images. The loss is exact in the soft labels q. With uniform candidates its best prototypes are means over all images
-that have the class as a candidate: they are drawn to the common mean, and more so for a class that is often a wrong
-candidate. Directions survive that better than distances.
+Mapping classes to images rather than images to classes leaves fewer hubs, which are prototypes that are nearest to very
+many images. The loss is exact in the soft labels q. With uniform candidates its best prototypes are means over all
+images that have the class as a candidate. This pulls them towards the common mean, most of all for a class that is
+often a wrong candidate, and changes directions less than distances.
 
 The release for ResNet features is Adam with L2: `optimiser: adam`, `schedule: constant`, `last: relu`, `images:
 as_given`, `evaluate: distance`, no centring, and by hidden, lr and L2: AWA1 1024 1e-4 1e-3, CUB 1200 1e-5 1e-2
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from pzsl_bench.blocks.compatibility import CENTRED, Compatibility
+from pzsl_bench.blocks.compatibility import CENTRING_DEVIATION, Compatibility
 from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method, normalise
 from pzsl_bench.contract.heads import Dense
 
@@ -36,19 +36,20 @@ class Prototypes(nn.Module):
         self.out = Dense(hidden, width)
         self.last = last
         if last == "linear":
-            # What a class is first given at random stays with those never trained. A ReLU could not leave zero.
+            # A random start would stay in the prototypes of classes that are never trained. A ReLU needs one, as it
+            # could not leave zero.
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)
 
     def prototypes(self, semantics: Tensor) -> Tensor:
         """(C, a) -> (C, d)."""
-        made: Tensor = self.out(self.inner(semantics).relu())
-        return made.relu() if self.last == "relu" else made
+        outputs: Tensor = self.out(self.inner(semantics).relu())
+        return outputs.relu() if self.last == "relu" else outputs
 
-    def forward(self, images: Tensor, semantics: Tensor, way: str = "distance") -> Tensor:
+    def forward(self, images: Tensor, semantics: Tensor, measure: str = "distance") -> Tensor:
         """(B, d), (C, a) -> (B, C) squared distances below zero, or cosines."""
         prototypes = self.prototypes(semantics)
-        if way == "cosine":
+        if measure == "cosine":
             return normalise(images) @ normalise(prototypes).T
         return 2 * images @ prototypes.T - prototypes.square().sum(-1) - images.square().sum(-1, keepdim=True)
 
@@ -65,7 +66,7 @@ class Prototypes(nn.Module):
         "https://arxiv.org/abs/1611.05088",
     ),
     deviations=(
-        CENTRED,
+        CENTRING_DEVIATION,
         "The last layer is linear: the paper's ReLU suits features that are never negative, which CLIP's are not"
         " (`last: relu`). It starts at zero.",
         "Classes are ranked by cosines, as the release does on CUB only. Prototypes of uniform candidates are too short"

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pzsl_bench.blocks.compatibility import RANKED, Ranked
-from pzsl_bench.blocks.ranking import first, member, of_class
+from pzsl_bench.blocks.compatibility import RANKING_DEVIATIONS, Ranked
+from pzsl_bench.blocks.ranking import draw_marked, first_marked, of_class
 from pzsl_bench.contract import Batch, Citation, Output, hyper, method
 
 
@@ -38,7 +38,7 @@ from pzsl_bench.contract import Batch, Citation, Output, hyper, method
         "https://papers.nips.cc/paper/5204-devise-a-deep-visual-semantic-embedding-model",
     ),
     deviations=(
-        *RANKED,
+        *RANKING_DEVIATIONS,
         "The image network is not trained along: images are fixed features.",
         "The margin is 1; the paper's 0.1 is for cosines of unit word vectors under a normalised map.",
     ),
@@ -50,7 +50,7 @@ class DeViSE(Ranked):
     scan: str = hyper("shuffled", "which violators count", choices=("shuffled", "first", "all"))
 
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
-        """Also the violator that a shuffled scan meets first, which may be any of them."""
+        """Also one number to draw the violator that a shuffled scan meets first; all are equally likely."""
         return {**super().dice(images, classes), **({"wrong": (images,)} if self.scan == "shuffled" else {})}
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
@@ -60,5 +60,5 @@ class DeViSE(Ranked):
         hinges = hinges * violators
         if self.scan == "all":
             return hinges.sum(-1).mean()
-        met = first(violators) if self.scan == "first" else member(violators, batch.dice["wrong"])
-        return of_class(hinges, met).mean()
+        violator = first_marked(violators) if self.scan == "first" else draw_marked(violators, batch.dice["wrong"])
+        return of_class(hinges, violator).mean()

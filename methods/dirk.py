@@ -1,4 +1,4 @@
-"""DIRK: a student learns from its own moving average, whose confidences are first put right by the candidates.
+"""DIRK: a student learns from its own moving average, whose predictions are first corrected by the candidates.
 
 Family: pll (partial-label learning).
 
@@ -8,14 +8,15 @@ With p the teacher's prediction, S the candidates and n, c the prediction rescal
     loss = -mean_i sum_k target_ik log p_ik of the student
     teacher <- momentum * teacher + (1 - momentum) * student
 
-So the likeliest label off S comes out at p(S) times the least likely candidate, and the rest of the prediction keeps
-its proportions. Both look at the same view of an image. `variant: dirk-ref` adds the paper's refinement of features:
-with z the student's projection of the view, k the teacher's of the plain image, and earlier k in a queue,
+So the likeliest label off S gets p(S) times the target of the least likely candidate, and the proportions on S and off
+S are kept. Student and teacher see the same view of an image. `variant: dirk-ref` adds the paper's refinement of
+features: with z the student's projection of the view, k the teacher's of the plain image, and earlier k in a queue,
 
     - sum_j v_ij log [exp(z_i x_j / t) / sum_a exp(z_i x_a / t)],   v_ij ~ exp(cos(target_i, target_j) / t')
 
-over the positives j: those z, k and queued k whose target has its maximum at the same label; v_i sums to one, and
-a runs over all others. At first an image is told from the queue alone, and only its own k is positive.
+over the positives j: those z, k and queued k whose target has its maximum at the same label. v_i sums to one, and a
+runs over all other vectors. Until `start` epochs are over, an image is compared with its own k, the only positive, and
+the queue.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Dirk(Projecting):
         return soft_cross_entropy(output, batch.weights)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
-        """Teach the student, which the teacher has followed up to this step."""
+        """Move the teacher towards the student, then train the student on the teacher's rectified targets."""
         plain, view = batch.features, batch.views[0]
         with torch.no_grad():
             average = follow(batch.memory, net.state, self.teacher_momentum)
@@ -114,42 +115,46 @@ class Dirk(Projecting):
         if self.variant == "dirk":
             return self.loss(Output(net(view)), with_target), Update(target, average)
         logits, projected = net(view, give="both")
-        taught = self.loss(Output(logits), with_target)
+        distillation = self.loss(Output(logits), with_target)
         with torch.no_grad():
             keys = teacher(plain, give="projection")
         features = torch.cat([projected, keys, batch.memory["keys"]])
         targets = torch.cat([target, target, batch.memory["targets"]])
-        apart = self.refinement(features, targets, batch)
+        contrast = self.refinement(features, targets, batch)
         queue = {
             "keys": enqueue(batch.memory["keys"], keys),
             "targets": enqueue(batch.memory["targets"], target),
         }
-        notes = {"distillation": taught, "contrast": apart}
-        return taught + self.contrast * apart, Update(target, {**average, **queue}, notes=notes)
+        notes = {"distillation": distillation, "contrast": contrast}
+        return distillation + self.contrast * contrast, Update(target, {**average, **queue}, notes=notes)
 
     def refinement(self, features: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Contrast of the batch's B projections with (A, P) features: these projections, their keys and the queue."""
         images, everything = len(batch.features), torch.arange(len(features), device=features.device)
-        own = everything[:images].unsqueeze(-1)
-        own_key, queued = everything == own + images, everything >= 2 * images
+        itself = everything[:images].unsqueeze(-1)
+        own_key, queued = everything == itself + images, everything >= 2 * images
         started = batch.epoch >= self.start
-        compared = torch.where(started, everything != own, own_key | queued)
-        eligible = torch.where(started, everything != own, own_key)
+        compared = torch.where(started, everything != itself, own_key | queued)
+        eligible = torch.where(started, everything != itself, own_key)
         labels = torch.where(targets.any(-1), targets.argmax(-1), -1)
         with torch.no_grad():
             direction = normalise(targets)
             likeness = (direction[:images] @ (direction / self.label_temperature).T - 1 / self.label_temperature).exp()
             likeness = torch.where((labels == labels[:images].unsqueeze(-1)) & eligible, likeness, 0.0)
-        near = features[:images] @ (features / self.contrast_temperature).T
-        attraction = (likeness * near).sum(-1) / likeness.sum(-1)
-        return (torch.where(compared, near, float("-inf")).logsumexp(-1) - attraction).mean()
+        similarities = features[:images] @ (features / self.contrast_temperature).T
+        attraction = (likeness * similarities).sum(-1) / likeness.sum(-1)
+        return (torch.where(compared, similarities, float("-inf")).logsumexp(-1) - attraction).mean()
 
 
 def rectified(logits: Tensor, candidates: Tensor) -> Tensor:
     """(B, K) the prediction with every candidate at or above every other label; rows sum to one."""
     inside, outside = softmax_on(logits, candidates), softmax_on(logits, ~candidates)
     mass = (logits.softmax(-1) * candidates).sum(-1, keepdim=True)
-    least = torch.where(candidates, inside, 1.0).amin(-1, keepdim=True)
-    most = outside.amax(-1, keepdim=True)
-    trust = torch.where(most > 0, most / (most + mass * least).clamp(min=torch.finfo(logits.dtype).tiny), 1.0)
+    lowest_inside = torch.where(candidates, inside, 1.0).amin(-1, keepdim=True)
+    highest_outside = outside.amax(-1, keepdim=True)
+    trust = torch.where(
+        highest_outside > 0,
+        highest_outside / (highest_outside + mass * lowest_inside).clamp(min=torch.finfo(logits.dtype).tiny),
+        1.0,
+    )
     return trust * inside + (1 - trust) * outside

@@ -1,4 +1,4 @@
-"""Dual prototypes: every tag has a text for "it is there" and one for "it is not", made by maps that all tags share.
+"""Dual prototypes: every tag has a text for "present" and one for "absent", made by maps that all tags share.
 
 Family: tags (images with several tags).
 
@@ -7,8 +7,8 @@ t+ = unit(t + A+(t)),   t- = unit(mean of seen texts + A-(t)),   z = scale (x . 
 A+ and A- are small networks that start at zero, so training starts at the encoder's own ranking of an image's tags.
 Images stay as they are. The loss is asymmetric: see `asl`.
 
-DualCoOp learns two contexts of words for the same two roles and weighs regions of the image: with frozen vectors there
-is neither a text tower to learn through nor a region, and a map of the text's vector takes the context's place.
+DualCoOp learns two contexts of words for these two roles and weighs regions of the image. With frozen vectors there is
+neither a text tower to learn through nor a region, so a map of the text vector takes the place of the context.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""EPR: only what is said is learned, and a batch should show about as many tags per image as there are.
+"""EPR: only marked tags are learned, and predictions should have about the expected number of tags per image.
 
 Family: tags (images with several tags).
 
@@ -42,7 +42,7 @@ class ExpectedPositives(ExpectsPositives):
     """Expected positive regularisation."""
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
-        """What is said, and the number of tags."""
+        """The term of the marked tags, and that of the number of tags."""
         entries = binary_cross_entropy(output.logits, is_present(batch.marks), is_absent(batch.marks))
         surplus = self.surplus(output.logits.sigmoid(), batch.memory)
         return entries.mean() + self.expected_weight * surplus.square()

@@ -4,8 +4,8 @@ Family: pll (partial-label learning).
 
 loss = mean_i (K - 1) / (K - |S_i|) exp(-sum_{k in S_i} p_ik)
 
-The labels off the candidate set are the complementary ones. A row whose set is everything has none of them and says
-nothing; its factor would be infinite.
+The labels off the candidate set are the complementary ones. A row in which every class is a candidate has none of them
+and is left out, as its factor would be infinite.
 """
 
 from __future__ import annotations
@@ -48,5 +48,5 @@ class Exp(Gradient):
         candidates = batch.candidates.to(probs.dtype)
         complementary = (1 - candidates).sum(-1)
         factor = (candidates.shape[-1] - 1) * complementary.sign() / complementary.clamp(min=1)
-        each = factor * torch.exp(-(candidates * probs).sum(-1))
-        return each.sum() / complementary.sign().sum().clamp(min=1)
+        losses = factor * torch.exp(-(candidates * probs).sum(-1))
+        return losses.sum() / complementary.sign().sum().clamp(min=1)

@@ -6,8 +6,8 @@ x' = G(z, s),   z ~ N(0, 1)
 critic:     mean D(x', s) - mean D(x, s) + penalty * mean (|d D(m, s) / d m| - 1)^2,   m = e x + (1 - e) x'
 generator:  - mean D(x', s) + aid * mean CE(softmax(x' W + b), c)
 
-W and b are softmax regression on the real images and their soft labels, fitted once before. G and D are two layers
-with a leaky ReLU between them, so the critic's slope is a product of its weights and needs no second derivative.
+W and b are a softmax regression on the real images and their soft labels, fitted once before training. G and D have two
+layers with a leaky ReLU between them, so the critic's slope is a product of its weights and needs no second derivative.
 Afterwards G imagines examples of the unseen classes (see `pzsl_bench.blocks.generation`).
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pzsl_bench.blocks.distributions import normal
-from pzsl_bench.blocks.generation import EXAMPLES, Generative
+from pzsl_bench.blocks.generation import GENERATIVE_DEVIATIONS, Generative
 from pzsl_bench.blocks.softmax_regression import softmax_regression
 from pzsl_bench.contract import (
     Batch,
@@ -37,8 +37,8 @@ from pzsl_bench.contract import (
 )
 from pzsl_bench.contract.heads import Dense
 
-LEAST_SLOPE = 1e-12
-"""Length below which the critic's slope is treated as constant: a root has no derivative at zero."""
+MIN_SLOPE = 1e-12
+"""The smallest length of the critic's slope, as a square root has no derivative at zero."""
 
 
 class TwoLayers(nn.Module):
@@ -52,8 +52,8 @@ class TwoLayers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in) -> (B, out)."""
-        made: Tensor = self.out(F.leaky_relu(self.inner(x), self.leak))
-        return made
+        outputs: Tensor = self.out(F.leaky_relu(self.inner(x), self.leak))
+        return outputs
 
     def slopes(self, x: Tensor) -> Tensor:
         """(B, in) -> (B, in) derivatives of the only output."""
@@ -70,12 +70,12 @@ class Adversaries(nn.Module):
         self.generator = TwoLayers(latent + semantics, hidden, width, leak)
         self.critic = TwoLayers(width + semantics, hidden, 1, leak)
 
-    def forward(self, inputs: Tensor, texts: Tensor, ask: str = "generator") -> Tensor:
-        """What one of them makes of its inputs, (B, latent + a) or (B, d + a); or the slopes of the critic."""
-        if ask == "slopes":
+    def forward(self, inputs: Tensor, texts: Tensor, part: str = "generator") -> Tensor:
+        """Outputs of one part for its inputs, (B, latent + a) or (B, d + a), or the slopes of the critic."""
+        if part == "slopes":
             return self.critic.slopes(inputs)
-        made: Tensor = (self.generator if ask == "generator" else self.critic)(inputs)
-        return made
+        outputs: Tensor = (self.generator if part == "generator" else self.critic)(inputs)
+        return outputs
 
 
 @method(
@@ -90,7 +90,7 @@ class Adversaries(nn.Module):
         "https://arxiv.org/abs/1712.00981",
     ),
     deviations=(
-        *EXAMPLES,
+        *GENERATIVE_DEVIATIONS,
         "Critic and generator move together in every step, each with the other held constant; the paper moves the"
         " critic five times before the generator once.",
         "aid is 0.3 instead of 0.01, as images have length one here and the critic's values are smaller for it. On the"
@@ -119,58 +119,58 @@ class FCLSWGAN(Generative):
 
     def memory(self, study: Study, params: State) -> State:
         """Also the classifier of real images that aids the generator."""
-        taken = super().memory(study, params)
-        images = self.scaled(study.features, taken)
+        statistics = super().memory(study, params)
+        images = self.scaled(study.features, statistics)
         ridge = self.ridge * len(images) / study.targets.shape[-1]
         aid = softmax_regression(images, study.targets, ridge, self.steps)
-        return {**taken, **{f"aid_{name}": value for name, value in aid.items()}}
+        return {**statistics, **{f"aid_{name}": value for name, value in aid.items()}}
 
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
-        """Also noise for each network's loss, and where between real and made the critic's slope is looked at."""
+        """Also noise for each network's loss, and the place between real and generated where the slope is measured."""
         noise = (images, 2 * self.latent)
         return {**super().dice(images, classes), "critic": noise, "generator": noise, "between": (images, 1)}
 
-    def made(self, net: Net, memory: State, noise: Tensor, semantics: Tensor) -> Tensor:
+    def generate(self, net: Net, memory: State, noise: Tensor, semantics: Tensor) -> Tensor:
         """(B, latent), (B, a) -> (B, d) images, scaled as real ones are."""
         images: Tensor = net(torch.cat([noise, semantics], dim=-1))
-        return self.scaled(self.natural(images.relu() if self.last == "relu" else images, memory), memory)
+        return self.scaled(self.unscaled(images.relu() if self.last == "relu" else images, memory), memory)
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
-        """Cross entropy of the classifier on made images, which `step` weighs."""
+        """Cross entropy of the classifier on generated images, which `step` weighs."""
         return soft_cross_entropy(output, batch.weights)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """Both losses, each constant in the other's parameters."""
         memory = batch.memory
         constant = net.using({name: value.detach() for name, value in net.state.items()})
-        labels, semantics = self.shown(batch)
+        labels, semantics = self.labels_and_descriptions(batch)
         real = self.scaled(batch.features, memory)
 
-        made = self.made(constant, memory, normal(batch.dice["critic"]), semantics)
-        between = batch.dice["between"] * real + (1 - batch.dice["between"]) * made
-        penalty = self.penalty * (self.steepness(net, between, semantics) - 1).square().mean()
-        judged = [self.judged(net, images, semantics).mean() for images in (made, real)]
-        critic = judged[0] - judged[1] + penalty
+        generated = self.generate(constant, memory, normal(batch.dice["critic"]), semantics)
+        between = batch.dice["between"] * real + (1 - batch.dice["between"]) * generated
+        penalty = self.penalty * (self.slope_lengths(net, between, semantics) - 1).square().mean()
+        on_generated, on_real = (self.critic_values(net, images, semantics).mean() for images in (generated, real))
+        critic = on_generated - on_real + penalty
 
-        tried = self.made(net, memory, normal(batch.dice["generator"]), semantics)
-        named = Output(tried @ memory["aid_weight"] + memory["aid_bias"])
-        aid = -(labels * named.log_probs).sum(-1).mean()
-        generator = self.aid * aid - self.judged(constant, tried, semantics).mean()
+        attempts = self.generate(net, memory, normal(batch.dice["generator"]), semantics)
+        classified = Output(attempts @ memory["aid_weight"] + memory["aid_bias"])
+        aid = -(labels * classified.log_probs).sum(-1).mean()
+        generator = self.aid * aid - self.critic_values(constant, attempts, semantics).mean()
         return critic + generator, Update(notes={"critic": critic, "generator": generator, "penalty": penalty})
 
-    def judged(self, net: Net, images: Tensor, semantics: Tensor) -> Tensor:
+    def critic_values(self, net: Net, images: Tensor, semantics: Tensor) -> Tensor:
         """(B, d), (B, a) -> (B, 1) the critic's values."""
-        values: Tensor = net(torch.cat([images, semantics], dim=-1), ask="critic")
+        values: Tensor = net(torch.cat([images, semantics], dim=-1), part="critic")
         return values
 
-    def steepness(self, net: Net, images: Tensor, semantics: Tensor) -> Tensor:
+    def slope_lengths(self, net: Net, images: Tensor, semantics: Tensor) -> Tensor:
         """(B, d), (B, a) -> (B,) lengths of the critic's slope in the images."""
-        slopes = net(torch.cat([images, semantics], dim=-1), ask="slopes")[..., : images.shape[-1]]
-        length: Tensor = slopes.square().sum(-1).clamp(min=LEAST_SLOPE**2).sqrt()
+        slopes = net(torch.cat([images, semantics], dim=-1), part="slopes")[..., : images.shape[-1]]
+        length: Tensor = slopes.square().sum(-1).clamp(min=MIN_SLOPE**2).sqrt()
         return length
 
-    def imagined(self, net: Net, memory: State, semantics: Tensor) -> Tensor:
+    def imagined_examples(self, net: Net, memory: State, semantics: Tensor) -> Tensor:
         """(C, a) -> (C, n, d)."""
         shape = (len(semantics), self.examples, -1)
         noise, described = memory["noise"].expand(shape), semantics.unsqueeze(1).expand(shape)
-        return self.made(net, memory, noise, described)
+        return self.generate(net, memory, noise, described)

@@ -1,9 +1,9 @@
-"""IDGP: where a true label and the labels beside it come from, as two models that inform each other.
+"""IDGP: one model of the true label and one of the labels that enter the candidate set inform each other.
 
 Family: pll (partial-label learning).
 
-f names the true label, p = softmax(f / T1); g says which labels enter the candidate set, u = sigmoid(g / T2). Both
-have targets of their own, refreshed from the same forward pass:
+f predicts the true label, p = softmax(f / T1); g predicts which labels enter the candidate set, u = sigmoid(g / T2).
+Each has its own targets, refreshed from the same forward pass:
 
     d_i <- p_i on S_i, rescaled to sum to one (at first 1/|S_i|)        b_i <- u_i on S_i (at first 1)
 
@@ -41,8 +41,8 @@ from pzsl_bench.contract import (
 )
 from pzsl_bench.contract.heads import build_head
 
-SAMPLE = 512
-"""Images that set the starting level of g."""
+LEVEL_IMAGES = 512
+"""Number of images that set the starting level of g."""
 
 
 class TwoHeads(nn.Module):
@@ -56,8 +56,8 @@ class TwoHeads(nn.Module):
 
     def forward(self, features: Tensor, texts: Tensor, both: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """(B, K) logits of the true label; if both, also those of entering the candidate set."""
-        named: Tensor = self.true(features, texts)
-        return (named, self.entry(features, texts) + self.level) if both else named
+        logits: Tensor = self.true(features, texts)
+        return (logits, self.entry(features, texts) + self.level) if both else logits
 
 
 @method(
@@ -109,37 +109,37 @@ class Idgp(Gradient):
         """Two heads of the same kind."""
         learned = self.temperature == "learned"
         true, entry = (build_head(self.head, study, self.hidden, learn_scale=learned) for _ in range(2))
-        some = study.features[:: max(1, len(study.features) // SAMPLE)][:SAMPLE].float().cpu()
+        sample = study.features[:: max(1, len(study.features) // LEVEL_IMAGES)][:LEVEL_IMAGES].float().cpu()
         with torch.no_grad():
-            mean = entry(some, study.texts.float().cpu()).mean()
+            mean = entry(sample, study.texts.float().cpu()).mean()
         share = study.candidates.float().mean().clamp(0.01, 0.99).item()
         return TwoHeads(true, entry, math.log(share / (1 - share)) - mean.item())
 
     def tables(self, study: Study) -> State:
-        """b: how much of every candidate's entry g has explained."""
+        """b: the targets of g, one on every candidate at the start."""
         return {"entries": study.candidates.to(study.features.dtype)}
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
-        """What f learns from its own targets alone."""
+        """Cross entropy of f with its own targets alone."""
         return soft_cross_entropy(output, batch.weights)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """Both losses, and both targets from the same pass."""
         f, g = net(batch.features, both=True)
-        named, entering = Output(f / self.t1), g / self.t2
+        prediction, entering = Output(f / self.t1), g / self.t2
         d, b, candidates = batch.weights, batch.rows["entries"], batch.candidates
         with torch.no_grad():
-            new_d = softmax_on(named.logits, candidates)
+            new_d = softmax_on(prediction.logits, candidates)
             new_b = entering.sigmoid() * candidates
             to_f = map_weights(entering, d, candidates)
         since = (batch.epoch - self.warm_up).to(f.dtype)
         ramp = (since / (self.ramp * self.epochs)).clamp(0.0, 1.0)
-        own_f, own_g = self.loss(named, batch), entry_loss(entering, b)
-        from_g = soft_cross_entropy(named, to_f)
+        own_f, own_g = self.loss(prediction, batch), entry_loss(entering, b)
+        from_g = soft_cross_entropy(prediction, to_f)
         from_f = (new_d * F.softplus(entering)).sum(-1).mean() + entry_loss(entering, candidates.to(g.dtype))
-        stay_f, stay_g = divergence(d, F.log_softmax(f, dim=-1)), divergence(b, F.logsigmoid(g))
-        together_f = self.alpha * own_f + self.beta * from_g + ramp * self.delta * stay_f
-        together_g = self.theta * own_g + self.gamma * from_f + ramp * self.eta * stay_g
+        consistency_f, consistency_g = divergence(d, F.log_softmax(f, dim=-1)), divergence(b, F.logsigmoid(g))
+        together_f = self.alpha * own_f + self.beta * from_g + ramp * self.delta * consistency_f
+        together_g = self.theta * own_g + self.gamma * from_f + ramp * self.eta * consistency_g
         loss_f, loss_g = torch.where(since >= 0, together_f, own_f), torch.where(since >= 0, together_g, own_g)
         notes = {"truth": loss_f, "entries": loss_g}
         return loss_f + loss_g, Update(new_d, rows={"entries": new_b}, notes=notes)

@@ -5,8 +5,8 @@ Family: pll (partial-label learning).
 loss = -mean_i sum_k d_ik q_ik log p_ik,   d_ik = (1 + cos(x_i, c_k)) / 2
 q_i <- p_i on the labels whose old weight is above zero, rescaled to sum to one
 
-x are the features as they came, c_k is what stands for class k beside them: its text, or the mean of its images. The
-weights come from the loss's own forward pass, as in `proden`, and d does not enter them.
+x are the frozen features and c_k is the centre of class k: its text, or the mean of its images. The weights come from
+the loss's own forward pass, as in `proden`, and d does not enter them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class KMT(Gradient):
         return {"relevance": relevance(study.features, self.class_centres(study))}
 
     def class_centres(self, study: Study) -> Tensor:
-        """(K, d) what stands for each class beside the images."""
+        """(K, d) the centre of each class: its text, or the mean of its images."""
         same = study.texts.shape[1] == study.features.shape[1]
         if self.centres == "images" or (self.centres == "auto" and not same):
             return class_means(study.features, study.candidates)
@@ -108,10 +108,10 @@ def relevance(features: Tensor, centres: Tensor) -> Tensor:
 
 
 def class_means(features: Tensor, candidates: Tensor) -> Tensor:
-    """(N, d), (N, K) bool -> (K, d) mean image of each class, over the images that are surely of it if there are any.
+    """(N, d), (N, K) bool -> (K, d) mean image of each class, over the images of which it is the only candidate.
 
-    Else over all images of which it is a candidate; a class that is never one has the centre zero, at a right angle
-    to every image.
+    Where there are none, over all images of which it is a candidate. A class that is never a candidate has the centre
+    zero, at a right angle to every image.
     """
     sure = candidates & (candidates.sum(1, keepdim=True) == 1)
     votes = torch.where(sure.any(0), sure, candidates).to(features)

@@ -5,7 +5,8 @@ Family: zsl (zero-shot learning from true labels).
 F(x, s) = max_m x W_m s
 c ~ q_i, wrong ~ uniform outside of Y_i;   loss = mean_i max(0, margin + F(wrong) - F(c))
 
-The maps that win for the two classes move, or the one map that wins for both: that is the gradient of the largest.
+Only the maps that give the largest score of the two classes move, or one map where it does so for both: this is the
+gradient of the maximum.
 With batches of one image and plain SGD this is the paper's update; a batch takes the mean of the updates at the same
 maps.
 
@@ -22,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pzsl_bench.blocks.compatibility import RANKED, Bilinear, Ranked
-from pzsl_bench.blocks.ranking import member, of_class
+from pzsl_bench.blocks.compatibility import RANKING_DEVIATIONS, Bilinear, Ranked
+from pzsl_bench.blocks.ranking import draw_marked, of_class
 from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method
 
 
@@ -39,7 +40,7 @@ from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method
         "https://arxiv.org/abs/1603.08895",
     ),
     deviations=(
-        *RANKED,
+        *RANKING_DEVIATIONS,
         "The number of maps is a setting, and the paper's pruning of maps that seldom win is left out: more maps favour"
         " seen classes. On the rehearsal of `shapes` without ambiguity, H is 72 with two and 60 to 64 with six.",
     ),
@@ -52,17 +53,17 @@ class LatEm(Ranked):
     spread: float = hyper(0.3, "size of the random part of every map before training", fixed=True)
 
     def module(self, study: Study) -> nn.Module:
-        """The maps, which must differ to become different."""
+        """The maps. They start with different noise, as equal maps would stay equal."""
         start = self.first_map(study)
         noise = torch.randn(self.matrices, *start.shape) / math.sqrt(len(start))
         return Bilinear(start + self.spread * noise)
 
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
-        """Also the class that is compared."""
+        """Also one number to draw the class that is compared."""
         return {**super().dice(images, classes), "wrong": (images,)}
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
         """The hinge of the class that was drawn; 0 where there is none outside."""
         outside = ~batch.candidates
         hinges = self.hinges(output.logits, self.positives(output.logits, batch)).relu() * outside
-        return of_class(hinges, member(outside, batch.dice["wrong"])).mean()
+        return of_class(hinges, draw_marked(outside, batch.dice["wrong"])).mean()

@@ -4,7 +4,7 @@ Family: clip (CLIP's own classifier, adapted).
 
 score(x, c) = x w_c for seen classes, with w_c starting at scale t_c;   scale x . t_c for others
 
-Only seen classes are in the softmax, so the others stay as the encoder has them.
+Only seen classes are in the softmax, so the other classes are scored as the encoder scores them.
 """
 
 from __future__ import annotations

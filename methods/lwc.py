@@ -64,7 +64,7 @@ class LWC(Gradient):
         return (leveraged * self.penalty(output, batch.candidates)).sum(-1).mean()
 
     def penalty(self, output: Output, candidates: Tensor) -> Tensor:
-        """(B, K) what a label costs: as a candidate for its improbability, else for its probability."""
+        """(B, K) the cost of each label: of a candidate for being improbable, of any other label for being probable."""
         probs = output.logits.softmax(-1)
         return -torch.log(torch.where(candidates, probs, 1 - probs) + FLOOR)
 

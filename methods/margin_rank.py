@@ -1,4 +1,4 @@
-"""Margin ranking: tags that are present lie above those that are absent, by the mean over the pairs that violate it.
+"""Margin ranking: present tags should score a margin above absent ones, in the mean over the pairs that violate it.
 
 Family: tags (images with several tags).
 

@@ -1,10 +1,10 @@
-"""Oracle: trained on the true labels, which the harness hands over by a side door.
+"""Oracle: trained on the true labels, which the harness gives only to methods declared with `reveals_truth`.
 
 Family: bound (what candidates or true labels alone give).
 
 loss = -mean_i log p_i,true
 
-The upper bound of a partial-label table and not a method: every table marks its row.
+This is the upper bound of a partial-label table, not a method. Every table marks its row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PaPi: prototypes learn from the classifier: mixed-up images must lie among the prototypes as their labels say.
+"""PaPi: prototypes learn from the classifier, and mixed images must lie among the prototypes as their labels say.
 
 Family: pll (partial-label learning).
 
@@ -80,8 +80,8 @@ class Papi(Projecting):
         logits, plain = net(batch.features, give="both")
         other, prototypes = batch.views[0], batch.memory["prototypes"]
         with torch.no_grad():
-            believed = logits.masked_fill(~batch.candidates, float("-inf")).softmax(-1)
-            weights = believed + self.phi(batch.epoch) * (batch.weights - believed)
+            predicted = logits.masked_fill(~batch.candidates, float("-inf")).softmax(-1)
+            weights = predicted + self.phi(batch.epoch) * (batch.weights - predicted)
             other_logits, other_features = net(other, give="both")
             labels = likeliest(torch.cat([logits, other_logits]), batch.candidates.repeat(2, 1))
             momentum = eased(batch.epoch, self.epochs, self.prototype_start, self.prototype_end)
@@ -93,14 +93,14 @@ class Papi(Projecting):
             target = mix(weights, partners, share)
         scores = net(torch.cat(mixed), give="projection") @ (prototypes / self.prototype_temperature).T
         aligned = alignment(weights, target, F.log_softmax(scores.view(2, len(other), -1), dim=-1))
-        classified = soft_cross_entropy(Output(logits), weights)
-        notes = {"classification": classified, "alignment": aligned}
+        classification = soft_cross_entropy(Output(logits), weights)
+        notes = {"classification": classification, "alignment": aligned}
         height = self.alignment * (batch.epoch / self.ramp).clamp(max=1)
-        return classified + height * aligned, Update(weights, {"prototypes": moved}, notes=notes)
+        return classification + height * aligned, Update(weights, {"prototypes": moved}, notes=notes)
 
 
 def mix(rows: Tensor, partners: Tensor, share: Tensor) -> Tensor:
-    """(B, ...) every row mixed with its partner's; `share` is its own part."""
+    """(B, ...) every row mixed with that of its partner; `share` is the part of the row itself."""
     return share * rows + (1 - share) * rows[partners]
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pzsl_bench.blocks.contrast import (
-    COLDEST,
+    MIN_TEMPERATURE,
     Compared,
     Projecting,
     average_from,
@@ -76,7 +76,9 @@ class Pico(Projecting):
     looks: ClassVar[int] = 1
 
     contrast: float = hyper(0.5, "weight of the contrastive loss", search=(0.1, 2.0))
-    contrast_temperature: float = hyper(0.07, "temperature of the contrastive loss", search=(0.03, 0.3), above=COLDEST)
+    contrast_temperature: float = hyper(
+        0.07, "temperature of the contrastive loss", search=(0.03, 0.3), above=MIN_TEMPERATURE
+    )
     queue: int = hyper(1024, "keys that are kept for comparison", above=0)
     key_momentum: float = hyper(0.999, "momentum of the averaged parameters that make the keys")
     prototype_momentum: float = hyper(0.99, "momentum of the class prototypes")
@@ -100,23 +102,25 @@ class Pico(Projecting):
         logits, queries = net(batch.features, give="both")
         memory, weights = batch.memory, batch.weights
         with torch.no_grad():
-            fixed = queries.detach()
+            constant_queries = queries.detach()
             labels = likeliest(logits, batch.candidates)
-            hot = one_hot(labels, weights)
-            nearest = one_hot(likeliest(fixed @ memory["prototypes"].T, batch.candidates), weights)
+            pseudo_labels = one_hot(labels, weights)
+            nearest = one_hot(likeliest(constant_queries @ memory["prototypes"].T, batch.candidates), weights)
             average = follow(memory, net.state, self.key_momentum)
             keys = net.using(averaged(average))(batch.views[0], give="projection")
             started = batch.epoch >= self.start
             phi = torch.where(started, eased(batch.epoch, self.epochs, self.phi_start, self.phi_end), 1.0)
             weights = weights + (1 - phi) * (nearest - weights)
             carried = {
-                "prototypes": move_prototypes(memory["prototypes"], fixed, hot, self.prototype_momentum),
+                "prototypes": move_prototypes(
+                    memory["prototypes"], constant_queries, pseudo_labels, self.prototype_momentum
+                ),
                 "queue": enqueue(memory["queue"], keys),
                 "queue_labels": enqueue(memory["queue_labels"], labels),
                 **average,
             }
             queue = Compared(memory["queue"], one_hot(memory["queue_labels"], weights))
-        apart = queue_contrast(Compared(queries, hot), keys, queue, self.contrast_temperature, started)
-        classified = soft_cross_entropy(Output(logits), weights)
-        notes = {"classification": classified, "contrast": apart}
-        return classified + self.contrast * apart, Update(weights, carried, notes=notes)
+        contrast = queue_contrast(Compared(queries, pseudo_labels), keys, queue, self.contrast_temperature, started)
+        classification = soft_cross_entropy(Output(logits), weights)
+        notes = {"classification": classification, "contrast": contrast}
+        return classification + self.contrast * contrast, Update(weights, carried, notes=notes)

@@ -4,7 +4,8 @@ Family: pll (partial-label learning).
 
 score(x, c) = sum over the k nearest images j of (1 - d_j / sum of their k distances) [c in S_j]
 
-Nothing is learnt, and no text is used: what lies below it makes little of the features. It knows the seen classes only.
+Nothing is learnt and no text is used: a method that scores lower makes poor use of the features. Only seen classes are
+scored.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from torch import Tensor
 
 from pzsl_bench.contract import Citation, ClosedForm, State, Study, hyper, method
 
-AT_ONCE = 2**23
-"""Distances that are held at once."""
-COINCIDE = 1e-6
-"""Neighbours whose distances sum to less are equally near."""
+DISTANCES_AT_ONCE = 2**23
+"""Distances that one tensor may hold."""
+MIN_TOTAL_DISTANCE = 1e-6
+"""Neighbours whose distances sum to less count as equally near."""
 
 
 @method(
@@ -57,17 +58,17 @@ class PLkNN(ClosedForm):
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:
         """(M, d) -> (M, K) votes for the seen classes."""
         images, candidates = state["images"], state["candidates"]
-        pieces = torch.split(features, max(1, AT_ONCE // len(images)))
+        pieces = torch.split(features, max(1, DISTANCES_AT_ONCE // len(images)))
         return torch.cat([self.votes(piece, images, candidates) for piece in pieces])
 
     def votes(self, features: Tensor, images: Tensor, candidates: Tensor) -> Tensor:
         """(M, d), (N, d), (N, K) -> (M, K)."""
-        near = distances(features, images).topk(min(self.k, len(images)), largest=False)
-        total = near.values.sum(-1, keepdim=True)
-        apart = total > COINCIDE
-        weights = torch.where(apart, 1 - near.values / torch.where(apart, total, 1), 1)
+        neighbours = distances(features, images).topk(min(self.k, len(images)), largest=False)
+        total = neighbours.values.sum(-1, keepdim=True)
+        distinct = total > MIN_TOTAL_DISTANCE
+        weights = torch.where(distinct, 1 - neighbours.values / torch.where(distinct, total, 1), 1)
         votes = torch.zeros_like(candidates[:1])
-        for weight, image in zip(weights.unbind(-1), near.indices.unbind(-1), strict=True):
+        for weight, image in zip(weights.unbind(-1), neighbours.indices.unbind(-1), strict=True):
             votes = votes + weight.unsqueeze(-1) * candidates[image]
         return votes
 

@@ -1,13 +1,13 @@
-"""PML ranking: tags that are called present lie above others, each as far as it is believed.
+"""PML ranking: tags that are marked present should score above others, weighted by the confidence in them.
 
 Family: tags (images with several tags).
 
 loss = mean_i  sum_j,k c_ij (1 - c_ik) max(0, margin + z_ik - z_ij) / sum_j,k c_ij (1 - c_ik)
 c_ij <- keep c_ij + (1 - keep) r_ij,   r_ij = (z_ij - mean of z outside) / (largest z inside - mean of z outside)
 
-j runs over the tags that are marked present, of which some are wrong, k over those that are not, for which c is 0, and
-over less believed ones among the present. Beliefs start at 1; r is cut to [0, 1], and the best one of an image has
-r = 1: at least one is right.
+The confidence c is 0 for tags that are not marked present. j runs over the tags that are marked present, of which some
+are wrong. k runs over those that are not and over less confident ones among the present. Confidences start at 1. r is
+cut to [0, 1], and the best tag of an image has r = 1, as at least one is right.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pzsl_bench.blocks.tag_heads import HEAD, UNKNOWN, Tagger, is_absent, is_pre
 from pzsl_bench.blocks.tag_pairs import attached, hinge, pair_sums
 from pzsl_bench.contract import Batch, Citation, Output, hyper, method
 
-NEAR = 1e-6
-"""A distance of scores below which no order can be seen in them."""
+MIN_HEIGHT = 1e-6
+"""Where the best score exceeds the mean of z outside by less, the scores give no order."""
 
 
 @method(
@@ -39,7 +39,7 @@ NEAR = 1e-6
 )
 @dataclass(frozen=True)
 class PMLRank(Tagger):
-    """Ranking by beliefs."""
+    """Ranking weighted by confidences."""
 
     reads: ClassVar[tuple[str, ...]] = ("weights", "marks")
 
@@ -57,7 +57,7 @@ class PMLRank(Tagger):
         return attached(value * share, slopes * share.unsqueeze(-1), scores).mean()
 
     def refine(self, output: Output, batch: Batch) -> Tensor:
-        """(B, K) beliefs that follow the scores."""
+        """(B, K) confidences that follow the scores."""
         scores, inside = output.logits, is_present(batch.marks)
         outside = 1 - inside
         count = outside.sum(-1, keepdim=True)
@@ -65,6 +65,6 @@ class PMLRank(Tagger):
         floor = torch.where(count > 0, (scores * outside).sum(-1, keepdim=True) / count.clamp(min=1), lowest)
         best = torch.where(inside > 0, scores, lowest).max(-1, keepdim=True).values
         height = best - floor
-        clear = height > NEAR
-        seen = torch.where(clear, (scores - floor) / torch.where(clear, height, 1), 1).clamp(0, 1)
-        return inside * (self.keep * batch.weights + (1 - self.keep) * torch.where(scores >= best, 1, seen))
+        clear = height > MIN_HEIGHT
+        relative = torch.where(clear, (scores - floor) / torch.where(clear, height, 1), 1).clamp(0, 1)
+        return inside * (self.keep * batch.weights + (1 - self.keep) * torch.where(scores >= best, 1, relative))

@@ -1,4 +1,4 @@
-"""POP: PRODEN, with candidates that are removed for good once the model has long thought little of them.
+"""POP: PRODEN that removes a candidate for good once its mean weight over some epochs is low.
 
 Family: pll (partial-label learning).
 
@@ -7,8 +7,8 @@ every R epochs, after the warm-up: a_i = mean of q_i at the end of the last R ep
     a label with a_ik < theta max_j a_ij leaves the set, and q_i <- a_i on what is left, rescaled to sum to one
     theta <- theta (1 + inc) where hardly any label left, up to 0.4
 
-Note how little the released defaults remove: theta starts at 0.001 and grows by one in a thousand at most every R
-epochs, so only labels of almost no weight ever leave. Whoever wants purification must search theta and inc.
+The released defaults remove very little: theta starts at 0.001 and grows by at most one thousandth every R epochs, so
+only labels of almost no weight ever leave. For purification to matter, theta and inc must be searched.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from pzsl_bench.contract import (
     soft_cross_entropy,
 )
 
-LARGEST = 0.4
-"""Theta grows no more from here on."""
-FEW = 1e-4
-"""Share of all labels below which a purification removed too little, and theta grows."""
+MAX_THETA = 0.4
+"""Theta grows no more once it has reached this."""
+MIN_REMOVED_SHARE = 1e-4
+"""Theta grows where a purification removed a smaller share of all labels than this."""
 
 
 @method(
@@ -84,7 +84,7 @@ class POP(Gradient):
         return self.variant == "plench"
 
     def memory(self, study: Study, params: State) -> State:
-        """The weights at the end of the last epochs, the labels that are left, and by how much theta has grown."""
+        """The weights at the end of the last epochs, the labels that remain, and the factor that theta has grown by."""
         past = {f"past {slot}": torch.zeros_like(study.targets) for slot in range(self.window)}
         return {**past, "left": study.candidates, "growth": study.targets.new_ones(())}
 
@@ -104,9 +104,9 @@ class POP(Gradient):
             return Update(memory={slot: past[slot]})
         average = renormalise(sum((past[f"past {s}"] for s in range(self.window)), torch.zeros_like(weights)))
         theta, before = self.theta * memory["growth"], memory["left"]
-        left = before & (average >= theta * average.amax(-1, keepdim=True))
-        left = torch.where(left.any(-1, keepdim=True), left, before)
-        removed = (before ^ left).sum()
-        grows = (theta < LARGEST) & (removed < FEW * left.shape[-2] * left.shape[-1])
+        remaining = before & (average >= theta * average.amax(-1, keepdim=True))
+        remaining = torch.where(remaining.any(-1, keepdim=True), remaining, before)
+        removed = (before ^ remaining).sum()
+        grows = (theta < MAX_THETA) & (removed < MIN_REMOVED_SHARE * remaining.shape[-2] * remaining.shape[-1])
         growth = memory["growth"] * (1 + self.inc * grows.to(theta))
-        return Update(renormalise(average * left), {slot: past[slot], "left": left, "growth": growth})
+        return Update(renormalise(average * remaining), {slot: past[slot], "left": remaining, "growth": growth})

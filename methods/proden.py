@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from pzsl_bench.blocks.candidate_softmax import softmax_on
 from pzsl_bench.contract import (
     Batch,
     Citation,
@@ -53,7 +52,4 @@ class Proden(Gradient):
 
     def refine(self, output: Output, batch: Batch) -> Tensor:
         """The prediction restricted to the support of the old weights."""
-        # Masked before the softmax: a row whose whole candidate mass underflows would otherwise become 0/0.
-        # The mask is 1 on the support (a constant that softmax ignores) and hugely negative off it.
-        mask = F.threshold(batch.weights.sign(), 0.0, torch.finfo(batch.weights.dtype).min)
-        return (output.log_probs + mask).softmax(-1)
+        return softmax_on(output.log_probs, batch.weights)

@@ -1,13 +1,13 @@
-"""Ridge: a linear map between images and class semantics, the floor of every compatibility method.
+"""Ridge: a linear map between images and class semantics, the simplest compatibility method.
 
 Family: zsl (zero-shot learning from true labels).
 
 Features to semantics:  min_W |X W - Q S|^2 + reg |W - W0|^2,               score(x, c) = cos(x W, s_c)
 Semantics to features:  min_W sum_ic q_ic |x_i - s_c W|^2 + reg |W - W0|^2,  score(x, c) = -|x - s_c W|^2
 
-W0 = 0, or the identity where texts lie in the images' own space: the map then starts from the encoder as it is, and
-reg says how far the encoder is trusted. Q are the soft labels. The second direction has fewer hubs, points that are
-the nearest of everything.
+W0 is 0, or the identity where texts lie in the images' own space. With the identity the map starts from the encoder as
+it is, and reg says how far the encoder is trusted. Q are the soft labels. The second direction has fewer hubs: points
+that are nearest to very many others.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Ridge(CentredBoth, Fed, ClosedForm):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The identity maps a space to itself."""
+        """Pulling towards the identity needs images and texts in one space."""
         return super().needs | ({"alignment"} if self.toward == "identity" else set())
 
     def solve(self, study: Study) -> State:

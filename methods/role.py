@@ -8,7 +8,7 @@ loss        = 1/2 loss(p; q) + 1/2 loss(q; p),    in the first q is constant, in
 
 H(q, p) = -q log p - (1 - q) log(1 - p), and e is the number of tags that an image is expected to have. Estimates take a
 gradient step of their own whenever their image is in a batch:  theta <- theta - estimate_lr B K dloss / dtheta
-They start certain of what is said (q = 0.995 and 0.005) and undecided of the rest.
+They start certain where a tag is marked (q = 0.995 and 0.005) and undecided elsewhere.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from pzsl_bench.blocks.tag_heads import (
 )
 from pzsl_bench.contract import Batch, Net, State, Study, Update, hyper, method
 
-CERTAIN = math.log(0.995 / 0.005)
-"""The logit of an estimate about which something is said."""
+CERTAIN_LOGIT = math.log(0.995 / 0.005)
+"""The logit at which the estimate of a marked tag starts, with the sign of the mark."""
 
 
 @method(
@@ -58,7 +58,7 @@ class ROLE(ExpectsPositives):
 
     def tables(self, study: Study) -> State:
         """The logits of the estimates."""
-        return {"estimates": CERTAIN * marks_of(study).to(study.features.dtype)}
+        return {"estimates": CERTAIN_LOGIT * marks_of(study).to(study.features.dtype)}
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """The classifier's loss with its gradient, and the estimates' step in closed form."""
@@ -67,7 +67,7 @@ class ROLE(ExpectsPositives):
         p, q = logits.sigmoid(), theta.sigmoid()
         with torch.no_grad():
             of_estimates = self.one_side(theta, q, p, present, absent, batch.memory)
-            # In theta: of H(p, q), of what is said, and of the number of tags.
+            # The derivative in theta of H(p, q), of the term of the marks, and of that of the number of tags.
             slope = q - p + absent * q - present * (1 - q)
             slope = slope + 2 * self.expected_weight * self.surplus(q, batch.memory) * q * (1 - q)
             moved = theta - self.estimate_lr * slope / 2
@@ -75,8 +75,14 @@ class ROLE(ExpectsPositives):
         return (of_classifier + of_estimates) / 2, Update(rows={"estimates": moved})
 
     def one_side(
-        self, logits: Tensor, own: Tensor, other: Tensor, present: Tensor, absent: Tensor, memory: State
+        self,
+        logits: Tensor,
+        probabilities: Tensor,
+        other_probabilities: Tensor,
+        present: Tensor,
+        absent: Tensor,
+        memory: State,
     ) -> Tensor:
-        """What is said, what the other side thinks, and the number of tags."""
-        entries = binary_cross_entropy(logits, present + other, absent + 1 - other)
-        return entries.mean() + self.expected_weight * self.surplus(own, memory).square()
+        """loss(p; q): the terms of the marks, of the other side's probabilities, and of the number of tags."""
+        entries = binary_cross_entropy(logits, present + other_probabilities, absent + 1 - other_probabilities)
+        return entries.mean() + self.expected_weight * self.surplus(probabilities, memory).square()

@@ -5,12 +5,12 @@ Family: clip (CLIP's own classifier, adapted).
 K_c = largest connected component of the names of c at scale eps_c   (compact: names of another sense fall away)
 score(x, c) = x . unit(sum of the k names in K_c that are nearest to x)   (point to local centre)
 
-A space is made of the names' text vectors: names at most eps apart are joined, and the names that are all joined to
-each other span a simplex of the Vietoris-Rips complex. eps is chosen for each class without any label. The other ways
-to compare a point with a space are settings; what each of them is stands in `bench/synonyms/scores.py`.
+A space is made of the names' text vectors: names at most eps apart are joined, and names that are all joined to each
+other span a simplex of the Vietoris-Rips complex. eps is chosen for each class without any label. Other ways to compare
+a point with a space are settings, which `bench/synonyms/scores.py` explains.
 
-With a single name for each class this is zero-shot CLIP. Names are knowledge that plain CLIP does not have: `center`
-and `max` on the same names say what the geometry adds to the words.
+With a single name for each class this is zero-shot CLIP. Names are knowledge that plain CLIP does not have. The scores
+`center` and `max` on the same names show how much the geometry adds to the names themselves.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CITATION = Citation(
     2024,
     "https://arxiv.org/abs/2412.04925",
 )
-READING = (
+READING_DEVIATIONS = (
     "Our reading of the abstract, which names the Vietoris-Rips complex, its compact part and the point-to-local-center"
     " score but no formula: distance, scale, neighbourhood and all numbers are ours, and no number of the paper's is"
     " claimed.",
@@ -86,22 +86,22 @@ class OfNames(InClipSpace):
         """How a point is compared with a space."""
         return Scoring(self.score_by, self.neighbours, self.k, self.tau, self.rank)
 
-    def named(self, texts: Tensor) -> Tensor:
+    def used_names(self, texts: Tensor) -> Tensor:
         """(C, m, d) the names that are used; texts (C, d) are classes of one name."""
         names = texts if texts.ndim == 3 else texts[:, None]
         return names[:, : 1 + self.most] if self.most else names
 
     def solve(self, study: Study) -> State:
-        """Nothing but the scale that all classes have in common under the rule quantile, from the seen ones."""
+        """Only the scale that all classes share under `eps_rule: quantile`, computed from the seen classes."""
         check_space(self.info.name, study)
-        pooled = pooled_scale(self.named(study.texts), self.compactness)
+        pooled = pooled_scale(self.used_names(study.texts), self.compactness)
         like = study.features
-        # A scale that is some pair's own distance must not lose digits.
+        # The scale equals the distance of some pair of names and is compared with it, so it must not lose digits.
         return {"pooled": like.new_tensor(pooled, dtype=torch.float64), "scale": like.new_tensor(study.scale)}
 
     def prepare(self, state: State, texts: Tensor) -> State:
         """The spaces of C classes; see `Spaces` for the shapes."""
-        names, pooled = self.named(texts), float(state["pooled"])
+        names, pooled = self.used_names(texts), float(state["pooled"])
         spaces = build_spaces(names, self.compactness, pooled, self.scoring.wants_facets)
         return {**vars(spaces), "scale": state["scale"]}
 
@@ -111,11 +111,11 @@ def spaces_in(state: State) -> Spaces:
     return Spaces(**{name: state[name] for name in Spaces.__dataclass_fields__})
 
 
-@method("s3", title="S^3", family="clip", citation=CITATION, deviations=READING)
+@method("s3", title="S^3", family="clip", citation=CITATION, deviations=READING_DEVIATIONS)
 @dataclass(frozen=True)
 class S3(OfNames, ClosedForm):
     """Point to space."""
 
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:
-        """(M, d) -> (M, C) scores on the scale of cosines; distances are told as -d^2 / 2."""
+        """(M, d) -> (M, C) scores on the scale of cosines; a distance d is scored as -d^2 / 2."""
         return score_spaces(features, spaces_in(state), self.scoring)

@@ -5,8 +5,8 @@ Family: zsl (zero-shot learning from true labels).
 min_W |X - Z W|^2 + lam |X W^T - Z|^2   with the semantics Z = Q S of the images
 A W + W B = C,   A = Z^T Z,  B = lam X^T X,  C = (1 + lam) Z^T X
 
-The Sylvester equation is solved in the eigenvectors of A and B, where it is one division per element. Features to
-semantics scores cos(x W^T, s_c), semantics to features cos(x, s_c W), with rows of W scaled to unit length.
+In the eigenvectors of A and B, the Sylvester equation is one division per element. `direction: features` scores
+cos(x W^T, s_c) and `direction: semantics` scores cos(x, s_c W), with rows of W scaled to unit length.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl_bench.blocks.least_squares import NOISE, eigen, moments
+from pzsl_bench.blocks.least_squares import ROUNDING_SHARE, eigen, moments
 from pzsl_bench.blocks.semantics import CentredBoth
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method, normalise
 
@@ -60,18 +60,18 @@ class SAE(CentredBoth, Fed, ClosedForm):
         text_mean, image_mean = self.text_mean(study.texts), self.image_mean(images)
         semantics = self.semantics(study.texts, text_mean).double()
         images = images - image_mean
-        decoded, semantic_basis = eigen(semantics.T @ moments(study.targets, study.targets) @ semantics)
-        encoded, image_basis = eigen(moments(images, images))
-        both = semantics.T @ moments(study.targets, images)
-        turned = (1 + self.lam) * (semantic_basis.T @ both @ image_basis)
-        total = decoded.unsqueeze(-1) + self.lam * encoded
-        empty = total <= NOISE * total.max()
-        solution = torch.where(empty, 0, turned / torch.where(empty, 1, total))
+        semantic_values, semantic_basis = eigen(semantics.T @ moments(study.targets, study.targets) @ semantics)
+        image_values, image_basis = eigen(moments(images, images))
+        cross_moments = semantics.T @ moments(study.targets, images)
+        rotated = (1 + self.lam) * (semantic_basis.T @ cross_moments @ image_basis)
+        total = semantic_values.unsqueeze(-1) + self.lam * image_values
+        empty = total <= ROUNDING_SHARE * total.max()
+        solution = torch.where(empty, 0, rotated / torch.where(empty, 1, total))
         weight = semantic_basis @ solution @ image_basis.T
         return {"weight": weight.to(study.features.dtype), "text_mean": text_mean, "image_mean": image_mean}
 
     def scaled(self, features: Tensor) -> Tensor:
-        """(M, d) images as long as they are fitted."""
+        """(M, d) images, scaled to unit length if `unit_images`."""
         return normalise(features) if self.unit_images else features
 
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ p runs over the present tags P of an image, n over the absent ones; images witho
 
 Where an image has one class and a candidate set S, n runs over classes outside of S, and `candidate_loss` says what u
 is. all: equal on S;  weighted: confidences on S that follow the softmax of the scores on S;  max: 1 for the best of S.
-V is then 1 - |sum_c u_c n_c|^2, and 0 for `all`: that of the set itself would grow with the distractors. Of a single
-certain class V is 0, so the diversity of tags has no part in clean single-label training; the best-of-k rows have.
+V is then 1 - |sum_c u_c n_c|^2. It is 0 for `all`, as the V of the whole set would grow with the distractors. For a
+single certain class V is 0, so the diversity of tags plays no part in clean single-label training, but the best of k
+rows does.
 
 `start: random` is a linear map without bias, as in the release. `start: residual` is the same map seen from the
 encoder's space, a_r = alpha scale (x + W_r x), and starts near zero-shot.
@@ -33,7 +34,7 @@ from torch.nn import functional as F
 from pzsl_bench.blocks.candidate_softmax import softmax_on
 from pzsl_bench.blocks.clip_space import check_space
 from pzsl_bench.blocks.tag_heads import is_absent, is_present
-from pzsl_bench.blocks.tag_pairs import AT_ONCE, attached, logistic, pair_sums
+from pzsl_bench.blocks.tag_pairs import GAPS_AT_ONCE, attached, logistic, pair_sums
 from pzsl_bench.contract import (
     Batch,
     Citation,
@@ -51,7 +52,7 @@ from pzsl_bench.contract import (
 
 
 class EmbeddingMatrix(nn.Module):
-    """k linear maps; a class is scored by the one that suits it best."""
+    """k linear maps; a class is scored by the map that gives it the largest score."""
 
     def __init__(self, start: Tensor, gain: float | None):
         super().__init__()
@@ -64,7 +65,7 @@ class EmbeddingMatrix(nn.Module):
         rows = features @ self.weight
         if self.gain is not None:
             rows = self.gain * (features + rows)
-        # One row after the other: k times the scores of a whole exam would be the largest tensor of all.
+        # One row after the other, as k times the scores of a whole exam would be the largest tensor of all.
         scores = rows[0] @ texts.T
         for row in rows[1:]:
             scores = torch.maximum(scores, row @ texts.T)
@@ -165,55 +166,55 @@ class SDL(Gradient):
         return EmbeddingMatrix(self.spread * torch.randn(self.k, width, width), self.alpha * study.scale)
 
     def memory(self, study: Study, params: State) -> State:
-        """The encoder's scale, by which zero-shot says something of every tag."""
+        """The encoder's scale, for zero-shot probabilities of tags that nothing is said of."""
         return {"scale": study.features.new_tensor(study.scale)} if self.unknown == "weighted" else {}
 
     def extra_floats(self, study: Study) -> int:
-        """Gaps, and the rows of all images."""
-        return 3 * AT_ONCE + 4 * self.k * self.batch * (study.texts.shape[-1] + len(study.texts))
+        """Gaps of pairs, and the rows and scores of a batch's images."""
+        return 3 * GAPS_AT_ONCE + 4 * self.k * self.batch * (study.texts.shape[-1] + len(study.texts))
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """Loss, and confidences that follow the scores."""
         scores, rows = net(batch.features, give="both")
         tagged = batch.marks.numel() > 0
         labels = is_present(batch.marks) if tagged else batch.candidates.to(scores.dtype)
-        how = self.candidate_loss if self.candidate_loss != "auto" else ("all" if tagged else "weighted")
-        upper = self.stand_ins(how, labels, batch.weights, scores.detach())
-        lower = self.below(batch) if tagged else 1 - labels
+        rule = self.candidate_loss if self.candidate_loss != "auto" else ("all" if tagged else "weighted")
+        upper = self.present_weights(rule, labels, batch.weights, scores.detach())
+        lower = self.absent_weights(batch) if tagged else 1 - labels
         ranked = self.rank_term(scores, upper, lower, batch.most)
         if self.diversity_weight:
-            ranked = (1 + self.diversity(upper, labels, batch.texts, how, tagged)) * ranked
+            ranked = (1 + self.diversity(upper, labels, batch.texts, rule, tagged)) * ranked
         spread = rows.var(0).sum(-1) if len(rows) > 1 else torch.zeros_like(ranked)
         share = torch.as_tensor(self.var_weight, dtype=scores.dtype, device=scores.device)
         per_image = torch.where(share > 0, 2 * ((1 - share) * ranked + share * spread), ranked)
         counted = (labels.sum(-1) > 0).to(scores.dtype)
         loss = (counted * per_image).sum() / counted.sum().clamp(min=1)
-        if how != "weighted":
+        if rule != "weighted":
             return loss, Update()
         with torch.no_grad():
-            followed = softmax_on(Output(scores).log_probs, upper) * counted.unsqueeze(-1)
-            return loss, Update(self.keep * upper + (1 - self.keep) * followed)
+            fresh = softmax_on(Output(scores).log_probs, upper) * counted.unsqueeze(-1)
+            return loss, Update(self.keep * upper + (1 - self.keep) * fresh)
 
-    def stand_ins(self, how: str, labels: Tensor, weights: Tensor, scores: Tensor) -> Tensor:
-        """(B, K) what the present classes count, one in all; 0 where there is none."""
-        if how == "all":
+    def present_weights(self, rule: str, labels: Tensor, weights: Tensor, scores: Tensor) -> Tensor:
+        """(B, K) u: weights of the present classes, which sum to one; all 0 where there are none."""
+        if rule == "all":
             return renormalise(labels)
-        if how == "weighted":
+        if rule == "weighted":
             return renormalise(weights * labels)
         best = torch.where(labels > 0, scores, torch.full_like(scores, -torch.inf)).argmax(-1, keepdim=True)
         return torch.zeros_like(labels).scatter(-1, best, 1.0) * labels
 
-    def below(self, batch: Batch) -> Tensor:
-        """(B, K) what the absent tags count."""
+    def absent_weights(self, batch: Batch) -> Tensor:
+        """(B, K) weights of the absent tags."""
         if self.unknown != "weighted":
             return is_absent(batch.marks, self.unknown)
         with torch.no_grad():
             guess = (batch.memory["scale"] * normalise(batch.features) @ normalise(batch.texts).T).softmax(-1)
             return is_absent(batch.marks) + (batch.marks == 0) * (1 - guess)
 
-    def rank_term(self, scores: Tensor, upper: Tensor, lower: Tensor, most: int) -> Tensor:
-        """(B,) how far absent classes come up to present ones."""
-        value, slopes = pair_sums(scores, upper, lower, most, logistic)
+    def rank_term(self, scores: Tensor, upper: Tensor, lower: Tensor, max_upper: int) -> Tensor:
+        """(B,) rank: how far absent classes come up to present ones."""
+        value, slopes = pair_sums(scores, upper, lower, max_upper, logistic)
         total = lower.sum(-1)
         if self.negatives == "mean":
             share = 1 / total.clamp(min=1)
@@ -221,13 +222,13 @@ class SDL(Gradient):
         alone = (upper * F.softplus(-scores)).sum(-1)
         return torch.where(total > 0, attached(value, slopes, scores), alone)
 
-    def diversity(self, upper: Tensor, labels: Tensor, texts: Tensor, how: str, tagged: bool) -> Tensor:
+    def diversity(self, upper: Tensor, labels: Tensor, texts: Tensor, rule: str, tagged: bool) -> Tensor:
         """(B,) V: how different the vectors of the present classes are."""
-        if how == "all" and not tagged:
+        if rule == "all" and not tagged:
             return upper.new_zeros(len(upper))
         vectors = normalise(texts - texts.mean(0)) if self.diversity_vectors == "centered" else texts
         within = upper @ vectors.square().sum(-1) - (upper @ vectors).square().sum(-1)
-        if how == "all":
+        if rule == "all":
             count = labels.sum(-1)
             within = within * count / (count - 1).clamp(min=1)
         return within.clamp(min=0)

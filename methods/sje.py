@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pzsl_bench.blocks.compatibility import RANKED, Ranked
+from pzsl_bench.blocks.compatibility import RANKING_DEVIATIONS, Ranked
 from pzsl_bench.blocks.ranking import of_class
 from pzsl_bench.contract import Batch, Citation, Net, Output, Update, hyper, method
 
@@ -36,7 +36,7 @@ from pzsl_bench.contract import Batch, Citation, Net, Output, Update, hyper, met
         "https://arxiv.org/abs/1409.8403",
     ),
     deviations=(
-        *RANKED,
+        *RANKING_DEVIATIONS,
         "The paper joins several kinds of semantics by weights; here a class has one row.",
         "The worst of many classes outweighs a positive that is drawn from many candidates, or is often wrong, and the"
         " least loss is then at W = 0: on the rehearsal of `shapes`, flip at 0.3, uniform candidates give a T1 of 37,"
@@ -58,15 +58,16 @@ class SJE(Ranked):
         return self.worst_hinge(output.logits, output.logits, batch)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
-        """As the others', but where the violator is found by other scores than the loss is made of."""
+        """The loss on the scores; with `violation: standardised` a second kind of scores finds the violator."""
         if self.violation == "scores":
             return super().step(net, batch)
-        scores, found_by = (self.meet(net, batch.features, batch.memory, way=w) for w in ("dot", "standardised"))
-        return self.worst_hinge(scores, found_by.detach(), batch), Update()
+        scores = self.meet(net, batch.features, batch.memory, measure="dot")
+        search_scores = self.meet(net, batch.features, batch.memory, measure="standardised")
+        return self.worst_hinge(scores, search_scores.detach(), batch), Update()
 
-    def worst_hinge(self, scores: Tensor, found_by: Tensor, batch: Batch) -> Tensor:
+    def worst_hinge(self, scores: Tensor, search_scores: Tensor, batch: Batch) -> Tensor:
         """Mean hinge of the classes that violate the margin most in (B, K) scores."""
         positive = self.positives(scores, batch)
-        violations = self.hinges(found_by, positive).masked_fill(batch.candidates, 0)
+        violations = self.hinges(search_scores, positive).masked_fill(batch.candidates, 0)
         worst = violations.argmax(-1)
         return (of_class(self.hinges(scores, positive), worst) * (of_class(violations, worst) > 0)).mean()

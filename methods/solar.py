@@ -92,7 +92,7 @@ class Solar(Viewed):
     gamma: float = hyper(0.01, "how fast they move later")
 
     def memory(self, study: Study, params: State) -> State:
-        """Class frequencies, and the last predictions on candidates, scaled for Sinkhorn; factor 0 where none is."""
+        """Class frequencies, and a queue of predictions on candidates, scaled for Sinkhorn; factor 0: free place."""
         like, classes = study.features, study.candidates.shape[1]
         return {
             "frequencies": like.new_full((classes,), 1 / classes),
@@ -109,10 +109,10 @@ class Solar(Viewed):
         return soft_cross_entropy(output, batch.weights)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
-        """Refine the labels, choose, and train on all three looks at the chosen."""
+        """Refine the labels, choose clean images, and train on three forms of them: plain, another look, mixed."""
         images, ramp = len(batch.features), self.ramp(batch)
         plain, strong = (Output(z) for z in net(torch.cat([batch.features, batch.views[0]])).split(images))
-        # Made here, so that what `plain` keeps has a gradient.
+        # Computed before `no_grad`: `plain` caches its log-probabilities, and the loss needs their gradient.
         log_probs = plain.log_probs.detach()
         with torch.no_grad():
             labels, carried = self.refined(log_probs, batch)
@@ -122,9 +122,9 @@ class Solar(Viewed):
             agreed = (labels * log_probs.exp()).sum(-1) > self.tau
             chosen = smallest_of_each_class(surprise, labels.argmax(-1), quota) | agreed
             mixed, mixed_labels, mixed_chosen = mixture(batch.features, labels, chosen, batch.dice)
-        clean = mean_over(chosen, each(plain, labels) + each(strong, labels))
-        clean = clean + mean_over(mixed_chosen, each(Output(net(mixed)), mixed_labels))
-        doubtful = mean_over(~chosen, each(plain, batch.weights))
+        clean = mean_over(chosen, cross_entropies(plain, labels) + cross_entropies(strong, labels))
+        clean = clean + mean_over(mixed_chosen, cross_entropies(Output(net(mixed)), mixed_labels))
+        doubtful = mean_over(~chosen, cross_entropies(plain, batch.weights))
         eta = self.eta * ramp
         loss = torch.where(batch.epoch < 1, self.loss(plain, batch), eta * clean + (1 - eta) * doubtful)
         notes = {"chosen": chosen.to(loss.dtype).mean()}
@@ -153,7 +153,7 @@ class Solar(Viewed):
         return labels[:images], {"queue": table[: self.queue], "queue_factors": factors[: self.queue]}
 
 
-def each(output: Output, labels: Tensor) -> Tensor:
+def cross_entropies(output: Output, labels: Tensor) -> Tensor:
     """(B,) cross entropy of every image."""
     return -(labels * output.log_probs).sum(-1)
 
@@ -163,22 +163,22 @@ def mean_over(chosen: Tensor, values: Tensor) -> Tensor:
     return (chosen * values).sum() / chosen.sum().clamp(min=1)
 
 
-def smallest_of_each_class(values: Tensor, classes: Tensor, wanted: Tensor) -> Tensor:
+def smallest_of_each_class(values: Tensor, classes: Tensor, quotas: Tensor) -> Tensor:
     """(B,) bool: the ceil(wanted_k) smallest values of every class k, at least one."""
     count = len(values)
     by_value = values.argsort().argsort()
     place = (classes * count + by_value).argsort().argsort()
-    sizes = F.one_hot(classes, len(wanted)).sum(0)
+    sizes = F.one_hot(classes, len(quotas)).sum(0)
     first = sizes.cumsum(0) - sizes
-    return place - first[classes] < wanted.ceil().clamp(min=1)[classes]
+    return place - first[classes] < quotas.ceil().clamp(min=1)[classes]
 
 
 def mixture(features: Tensor, labels: Tensor, chosen: Tensor, dice: State) -> tuple[Tensor, Tensor, Tensor]:
     """(B, d) images and (B, K) labels mixed with those of partners, chosen images among themselves; who was chosen."""
     left_out = (~chosen).long()
-    one = (left_out * len(chosen) + torch.arange(len(chosen), device=chosen.device)).argsort()
-    other = (left_out + dice["partner"]).argsort()
+    first = (left_out * len(chosen) + torch.arange(len(chosen), device=chosen.device)).argsort()
+    partners = (left_out + dice["partner"]).argsort()
     share = beta(dice["mixing"], MIXING)
     share = torch.maximum(share, 1 - share)
-    mixed = share * features[one] + (1 - share) * features[other]
-    return mixed, share * labels[one] + (1 - share) * labels[other], chosen[one]
+    mixed = share * features[first] + (1 - share) * features[partners]
+    return mixed, share * labels[first] + (1 - share) * labels[partners], chosen[first]

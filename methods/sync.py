@@ -21,10 +21,10 @@ from torch import Tensor
 from pzsl_bench.blocks.least_squares import Spectrum, minimise
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method, normalise
 
-RCOND = 1e-8
-"""Share of the largest singular value of the kernel below which its inverse takes none."""
-SAME = 1e-6
-"""Distance below which two signatures are the same one."""
+PSEUDOINVERSE_CUTOFF = 1e-8
+"""Singular values of the kernel below this share of the largest one are left out of its inverse."""
+MIN_DISTANCE = 1e-6
+"""Signatures at a smaller distance count as the same."""
 
 
 @method(
@@ -62,12 +62,12 @@ class SynC(Fed, ClosedForm):
     steps: int = hyper(20, "steps of the classifiers' solver", above=0)
 
     def solve(self, study: Study) -> State:
-        """Bases (K, d) and what the kernel measures: signatures of the seen classes (K, a) and the unit of distance."""
+        """Bases (K, d), and for the kernel the signatures of the seen classes (K, a) and the unit of distance."""
         images, soft = self.scaled(study.features), study.targets
         negatives = 1 - soft if self.negatives == "expected" else (~study.candidates).to(soft.dtype)
         signatures = unit_rows(study.texts)
         unit = median_distance(signatures)
-        spectrum = Spectrum.of(images, least=10 * torch.finfo(images.dtype).eps).to(images.dtype)
+        spectrum = Spectrum.of(images, cutoff=10 * torch.finfo(images.dtype).eps).to(images.dtype)
         half = soft.numel() / 2
 
         def slope(weight: Tensor) -> Tensor:
@@ -79,12 +79,12 @@ class SynC(Fed, ClosedForm):
         return {"bases": bases.to(images.dtype), "signatures": signatures, "unit": unit}
 
     def scaled(self, features: Tensor) -> Tensor:
-        """(M, d) images as long as they are fitted."""
+        """(M, d) images, scaled to unit length if `unit_images`."""
         return normalise(features) if self.unit_images else features
 
-    def similarity(self, some: Tensor, others: Tensor, unit: Tensor) -> Tensor:
+    def similarity(self, rows: Tensor, others: Tensor, unit: Tensor) -> Tensor:
         """(C, a), (K, a) -> (C, K) the kernel, rows scaled to sum to one."""
-        return (-self.scale * squared_distances(some, others) / unit**2).softmax(-1)
+        return (-self.scale * squared_distances(rows, others) / unit**2).softmax(-1)
 
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:
         """(M, d), (C, a) -> (M, C) scores of the synthesised classifiers."""
@@ -104,14 +104,14 @@ def hinge_slope(scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
 
 def phantom_classifiers(similarity: Tensor, classifiers: Tensor) -> Tensor:
     """(K, K), (K, d) -> (K, d) the bases that the kernel turns back into the classifiers."""
-    inverse: Tensor = torch.linalg.pinv(similarity, rtol=RCOND)
+    inverse: Tensor = torch.linalg.pinv(similarity, rtol=PSEUDOINVERSE_CUTOFF)
     return inverse @ classifiers.double()
 
 
-def squared_distances(some: Tensor, others: Tensor) -> Tensor:
+def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
     """(C, a), (K, a) -> (C, K) squared Euclidean distances."""
-    lengths = some.square().sum(-1, keepdim=True) + others.square().sum(-1)
-    return (lengths - 2 * some @ others.T).clamp(min=0)
+    lengths = rows.square().sum(-1, keepdim=True) + others.square().sum(-1)
+    return (lengths - 2 * rows @ others.T).clamp(min=0)
 
 
 def median_distance(rows: Tensor) -> Tensor:
@@ -120,5 +120,5 @@ def median_distance(rows: Tensor) -> Tensor:
         return rows.new_ones(())
     first, second = torch.triu_indices(len(rows), len(rows), 1, device=rows.device)
     distances = squared_distances(rows, rows)[first, second].sqrt()
-    median = torch.where(distances > SAME, distances, torch.nan).nanquantile(0.5)
+    median = torch.where(distances > MIN_DISTANCE, distances, torch.nan).nanquantile(0.5)
     return torch.where(median.isnan(), 1.0, median)

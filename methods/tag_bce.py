@@ -1,4 +1,4 @@
-"""Binary cross entropy for every tag, and three things to do where nothing is said of a tag.
+"""Binary cross entropy for every tag, with three ways to treat tags that nothing is said of.
 
 Family: tags (images with several tags).
 
@@ -30,11 +30,14 @@ from pzsl_bench.contract import Citation, hyper, method
         2019,
         "https://arxiv.org/abs/1902.09720",
     ),
-    deviations=(HEAD, "Without the paper's graph network and its curriculum, which predict what is not said."),
+    deviations=(
+        HEAD,
+        "Without the paper's graph network and its curriculum, which predict what is not said.",
+    ),
 )
 @dataclass(frozen=True)
 class TagBCE(BinaryTagger):
-    """One logistic question per tag."""
+    """One logistic loss per tag."""
 
     unknown: str = hyper(
         "negative",

@@ -4,8 +4,8 @@ Family: clip (CLIP's own classifier, adapted).
 
 t'_c = t_c + share R_c for seen classes, t_c for others,   score(x, c) = scale cos(x, t'_c)
 
-R starts at zero, so training starts at zero-shot CLIP. Only seen classes are in the softmax: the rows of others would
-be pushed away by every image, and are none at all.
+R starts at zero, so training starts at zero-shot CLIP. Only seen classes are in the softmax and have a residual: every
+image would push those of other classes away.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Residual(Tempered):
 
     def forward(self, features: Tensor, texts: Tensor, share: float | Tensor) -> Tensor:
         """(B, d), (C, d) -> (B, C)."""
-        known = len(self.residual)
-        moved = torch.cat([texts[:known] + share * self.residual, texts[known:]])
+        seen = len(self.residual)
+        moved = torch.cat([texts[:seen] + share * self.residual, texts[seen:]])
         return self.tempered(self.scale * normalise(features) @ normalise(moved).T)
 
 
@@ -67,5 +67,5 @@ class TaskRes(Tuned):
         return Residual(study, self.temperature == "learned")
 
     def given(self, memory: State) -> dict[str, Any]:
-        """How much of the residual counts."""
+        """The factor of the residual."""
         return {"share": self.share}

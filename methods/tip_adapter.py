@@ -61,5 +61,5 @@ class TipAdapter(Cached, ClosedForm):
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:
         """(M, d), (C, d) -> (M, C) logits."""
         images = normalise(features)
-        known = votes(images, state["keys"], state["values"], self.beta)
-        return state["scale"] * images @ texts.T + self.alpha * beside_texts(known, texts)
+        seen_votes = votes(images, state["keys"], state["values"], self.beta)
+        return state["scale"] * images @ texts.T + self.alpha * beside_texts(seen_votes, texts)

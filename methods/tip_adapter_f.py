@@ -33,8 +33,8 @@ class Keys(Tempered):
     ) -> Tensor:
         """(B, d), (C, d), (N, K) -> (B, C)."""
         images = normalise(features)
-        known = affinity(images @ self.keys, beta) @ values
-        return self.tempered(self.scale * images @ texts.T + alpha * beside_texts(known, texts))
+        seen_votes = affinity(images @ self.keys, beta) @ values
+        return self.tempered(self.scale * images @ texts.T + alpha * beside_texts(seen_votes, texts))
 
 
 @method(

@@ -1,4 +1,4 @@
-"""TIP-X: Tip-Adapter with votes of images that are alike in what they are like.
+"""TIP-X: Tip-Adapter that also counts votes of images with a similar signature among the seen classes.
 
 Family: clip (CLIP's own classifier, adapted).
 
@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pzsl_bench.blocks.clip_space import check_space
-from pzsl_bench.blocks.image_cache import PIECE, Cached, affinity, beside_texts
+from pzsl_bench.blocks.image_cache import IMAGES_AT_ONCE, Cached, affinity, beside_texts
 from pzsl_bench.contract import Citation, ClosedForm, State, Study, hyper, method, normalise
 
-MOST = 2**11
-"""Training images, evenly chosen, whose pairs give the ranges of cosines and divergences."""
+RANGE_IMAGES = 2**11
+"""Largest number of training images, evenly chosen, whose pairs give the ranges of cosines and divergences."""
 
 
 def signatures(images: Tensor, texts: Tensor, temperature: float | Tensor) -> Tensor:
@@ -43,12 +43,12 @@ def ranges(cosines: Tensor, divergence: Tensor) -> Tensor:
 
 
 def stretched(divergence: Tensor, span: Tensor) -> Tensor:
-    """Divergences of any shape as if their range were that of the cosines."""
-    low, high, least, most = span.unbind()
-    width = most - least
-    # Signatures that are all alike, as with a single class, are all nearest.
-    share = torch.where(width > 0, (divergence - least) / torch.where(width > 0, width, 1), 0)
-    return share * (high - low) + low
+    """Divergences of any shape, mapped linearly from their range (`span`) to that of the cosines."""
+    lowest_cosine, highest_cosine, smallest, largest = span.unbind()
+    width = largest - smallest
+    # Where all signatures are alike, as with a single class, all count as nearest.
+    share = torch.where(width > 0, (divergence - smallest) / torch.where(width > 0, width, 1), 0)
+    return share * (highest_cosine - lowest_cosine) + lowest_cosine
 
 
 @method(
@@ -87,8 +87,8 @@ class TipX(Cached, ClosedForm):
         check_space(self.info.name, study)
         keys = self.cached_keys(study)
         logs = signatures(keys, study.texts, self.sharpness)
-        some = slice(None, None, -(-len(keys) // MOST))
-        span = ranges(keys[some] @ keys[some].T, divergences(logs[some], logs[some]))
+        sample = slice(None, None, -(-len(keys) // RANGE_IMAGES))
+        span = ranges(keys[sample] @ keys[sample].T, divergences(logs[sample], logs[sample]))
         cache = {"keys": keys, "signatures": logs, "values": self.labels(study)}
         return {**cache, "span": span, "scale": keys.new_tensor(study.scale)}
 
@@ -96,14 +96,14 @@ class TipX(Cached, ClosedForm):
         """(M, d), (C, d) -> (M, C) logits."""
         images = normalise(features)
         logs = signatures(images, texts[: state["values"].shape[-1]], self.sharpness)
-        pairs = zip(torch.split(images, PIECE), torch.split(logs, PIECE), strict=True)
-        known = torch.cat([self.votes(some, own, state) for some, own in pairs])
-        return state["scale"] * images @ texts.T + beside_texts(known, texts)
+        pairs = zip(torch.split(images, IMAGES_AT_ONCE), torch.split(logs, IMAGES_AT_ONCE), strict=True)
+        seen_votes = torch.cat([self.votes(chunk, chunk_logs, state) for chunk, chunk_logs in pairs])
+        return state["scale"] * images @ texts.T + beside_texts(seen_votes, texts)
 
     def votes(self, images: Tensor, logs: Tensor, state: State) -> Tensor:
-        """(M, d), (M, K) -> (M, K) of both kinds."""
+        """(M, d) images, (M, K) signatures -> (M, K) votes of both kinds."""
         total = torch.zeros_like(logs)
-        support = (torch.split(state[name], PIECE) for name in ("keys", "signatures", "values"))
+        support = (torch.split(state[name], IMAGES_AT_ONCE) for name in ("keys", "signatures", "values"))
         for keys, others, values in zip(*support, strict=True):
             alike = -stretched(divergences(logs, others), state["span"])
             if self.counted == "from_farthest":

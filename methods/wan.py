@@ -1,4 +1,4 @@
-"""Weak assume-negative: what is not said counts as absent, with a small weight.
+"""Weak assume-negative: a tag that nothing is said of counts as absent, with a small weight.
 
 Family: tags (images with several tags).
 
@@ -28,12 +28,12 @@ from pzsl_bench.contract import hyper, method
 )
 @dataclass(frozen=True)
 class WeakAssumeNegative(BinaryTagger):
-    """Assumed absences, hardly weighed."""
+    """Assumed absences with a small weight."""
 
     unknown_weight: float = hyper(0.0, "weight of a tag that nothing is said of; 0: 1 / (number of tags - 1)")
 
     def sides(self, marks: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K) weights of "present" and of "absent"."""
-        given = torch.as_tensor(self.unknown_weight, dtype=marks.dtype, device=marks.device)
-        weak = torch.where(given > 0, given, 1 / max(marks.shape[-1] - 1, 1))
+        setting = torch.as_tensor(self.unknown_weight, dtype=marks.dtype, device=marks.device)
+        weak = torch.where(setting > 0, setting, 1 / max(marks.shape[-1] - 1, 1))
         return is_present(marks), is_absent(marks) + weak * (marks == 0)

@@ -7,7 +7,7 @@ W = (c0 W0 + c1 W1) / (c0 + c1),  c0 = (1 - alpha) F0,  c1 = alpha F1    merge: 
 
 W0 is the zero-shot classifier, W1 the linear probe, F their Fisher information: mean_i p_ic (1 - p_ic) x_ij^2 for
 entry (j, c), never below a floor. Classes that were never seen keep their zero-shot row. With frozen features and the
-plain merge, logits are interpolated just the same.
+plain merge, this also interpolates the logits.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pzsl_bench.contract import Batch, Citation, Net, State, Study, Update, hype
 from pzsl_bench.methods.linear_probe import LinearProbe, Probe
 
 Number = float | Tensor
-PACE = 0.1
-"""Share of the newest batch in the running Fisher information of the trained classifier."""
+FISHER_RATE = 0.1
+"""Share of the newest batch in the running mean of the trained classifier's Fisher information."""
 
 
 def merged(
@@ -37,7 +37,7 @@ def merged(
     """The parameters between two models of one shape; entries without Fisher information count as one."""
     result = {}
     for name, start in zero_shot.items():
-        first, second = (given.get(name, torch.ones_like(start)).clamp(min=floor) for given in fishers)
+        first, second = (information.get(name, torch.ones_like(start)).clamp(min=floor) for information in fishers)
         first, second = (1 - alpha) * first, alpha * second
         total = first + second
         # Both are zero only without a floor: then the two count alike.
@@ -86,21 +86,21 @@ class WiseFT(LinearProbe):
         return {"zero_shot": start, "tuned": start}
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
-        """As the probe's, which is looked at as well."""
+        """The step of the probe, and the running Fisher information where entries are weighed by it."""
         loss, update = super().step(net, batch)
         if self.merge == "plain":
             return loss, update
         with torch.no_grad():
             now = fisher(batch.features @ net.state["weight"].detach(), batch.features)
             before = batch.memory["tuned"]
-        return loss, Update(update.weights, {"tuned": before + PACE * (now - before)})
+        return loss, Update(update.weights, {"tuned": before + FISHER_RATE * (now - before)})
 
     def score(self, net: Net, memory: State, features: Tensor) -> Tensor:
         """(M, C) logits of the classifier between the two."""
         assert isinstance(net.module, Probe)
         tuned = net.state["weight"]
         zero_shot = net.module.zero_shot(net.texts[: tuned.shape[-1]])
-        known = ({}, {}) if self.merge == "plain" else ({"weight": memory["zero_shot"]}, {"weight": memory["tuned"]})
-        between = merged({"weight": zero_shot}, {"weight": tuned}, self.alpha, known, self.floor)
+        fishers = ({}, {}) if self.merge == "plain" else ({"weight": memory["zero_shot"]}, {"weight": memory["tuned"]})
+        between = merged({"weight": zero_shot}, {"weight": tuned}, self.alpha, fishers, self.floor)
         scores: Tensor = net.using(between)(features)
         return scores

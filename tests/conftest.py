@@ -15,8 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Feature caches of the whole session, away from the user's own."""
-    path = tmp_path_factory.mktemp("cache")
+    """Feature caches of the whole session, away from the user's own; all worker processes of a session share one."""
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    path = tmp_path_factory.getbasetemp().parent / "cache" if workers else tmp_path_factory.mktemp("cache")
     old = os.environ.get("PZSL_CACHE")
     os.environ["PZSL_CACHE"] = str(path)
     yield path

@@ -40,9 +40,9 @@ class Case:
     head: str
     hidden: int
     products: tuple[tuple[int, int], ...]
-    """Shapes of the head's weights; all are trained but the cosine head's class texts."""
+    """Shapes of the weights of the head that are trained."""
     fixed: tuple[tuple[int, int], ...] = ()
-    """Shapes of constant factors."""
+    """Shapes of constant factors: the class texts of the cosine head."""
 
 
 SHAPES = (4000, 64, 40)
@@ -56,9 +56,10 @@ CASES = (
 )
 BATCH = 64
 EPOCHS = 2
-ALONE = 4
+RUNS_ALONE = 4
 """How many cells are trained one by one."""
-WIDTHS = (15, 25)
+STACK_WIDTHS = (15, 25)
+"""How many runs a stack has."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,13 @@ def stacked(case: Case, runs: int, device: torch.device, name: str = "proden", b
 
 def one_by_one(case: Case, device: torch.device) -> Job:
     """The same training for some of the cells, each in a stack of its own."""
-    jobs = [stacked(case, 1, device) for _ in range(ALONE)]
+    jobs = [stacked(case, 1, device) for _ in range(RUNS_ALONE)]
 
     def work() -> None:
         for job in jobs:
             job.work()
 
-    return Job(work, jobs[0].steps, ALONE)
+    return Job(work, jobs[0].steps, RUNS_ALONE)
 
 
 def floor(case: Case, runs: int, device: torch.device) -> Job:
@@ -157,7 +158,7 @@ def report(device: torch.device, rounds: int, write: Callable[[str], object]) ->
     write(f"PRODEN, batch {BATCH}, ms per run and step ({where}, torch {torch.__version__}, medians of {rounds})\n")
     write(f"{'problem':30}{'runs':>5}{'stack':>9}{'one by one':>12}{'floor':>9}{'gain':>8}{'of floor':>10}\n")
     for case in CASES:
-        for runs in WIDTHS:
+        for runs in STACK_WIDTHS:
             jobs = [stacked(case, runs, device), one_by_one(case, device), floor(case, runs, device)]
             times = milliseconds(jobs, device, rounds)
             stack, alone, bare = np.median(times, axis=0)
@@ -167,7 +168,7 @@ def report(device: torch.device, rounds: int, write: Callable[[str], object]) ->
 
 def report_mining(device: torch.device, rounds: int, write: Callable[[str], object]) -> None:
     """What a step of CLIP-PZSL costs beside one of PRODEN, on the problem and batch of the embedded benchmark."""
-    case, runs, batch = CASES[0], WIDTHS[0], 256
+    case, runs, batch = CASES[0], STACK_WIDTHS[0], 256
     jobs = [stacked(case, runs, device, name, batch) for name in ("proden", "clip_pzsl")]
     times = milliseconds(jobs, device, rounds)
     plain, mining = np.median(times, axis=0)
@@ -179,7 +180,7 @@ def report_mining(device: torch.device, rounds: int, write: Callable[[str], obje
 
 
 class Silent:
-    """Hears a run and says nothing."""
+    """A listener that prints nothing."""
 
     def __getattr__(self, _: str) -> Callable[..., None]:
         return lambda *_: None

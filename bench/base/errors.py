@@ -1,4 +1,4 @@
-"""Mistakes of the user, told in the user's words."""
+"""Errors that the user can correct, with messages in the user's words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Something the user can mend: printed as one line, exit code 2, never a traceback."""
+    """Something that the user can correct: printed as one line, exit code 2, never a traceback."""
 
 
 class MissingDataError(UserError):

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever stops the program that writes them."""
+"""Writing files so that they appear whole or not at all, even if the program is stopped while it writes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LEFTOVER_SECONDS = 3600
-"""Age at which a part is taken for what a killed program left; a younger one may belong to a living process."""
+"""Age at which a temporary file counts as left behind by a killed program; a younger one may be in use."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, its folders included, so that nobody ever reads half of it; it has the rights of any new file."""
+    """Write a file and create its folders; nobody ever reads half of it. It has the permissions of any new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with part_of(path) as part:
         with part.open("xb") as file:
@@ -27,11 +27,11 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextmanager
 def part_of(path: Path) -> Iterator[Path]:
-    """The path of a new neighbour that can take the place of this file; nothing of it stays when the block fails."""
-    for left in path.parent.glob(f".{path.name}.*.tmp*"):
+    """A new path in the same folder, to write to and then to rename to `path`; removed when the block fails."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp*"):
         try:
-            if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
-                left.unlink()
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+                leftover.unlink()
         except FileNotFoundError:
             continue
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -43,7 +43,7 @@ def part_of(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system lets folders be opened."""
+    """Make a rename in this folder survive a power cut, on systems where folders can be opened."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,4 +1,4 @@
-"""Names for results and data: hashes of everything that determines them."""
+"""Hashes that identify results and data by everything that determines them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from typing import Any
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:
-    """The name of a result: sha256 over canonical JSON of everything that determines it."""
+    """The hash that names a result: sha256 over canonical JSON of everything that determines it."""
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()

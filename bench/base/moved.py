@@ -1,4 +1,4 @@
-"""A word to whoever imports a module from the place where it was one version ago."""
+"""The warning for imports of a module from where it was one version ago."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 
 
 def old_place(old: str, new: str) -> None:
-    """Warn that a module has moved; called by what is left at the old place."""
+    """Warn that a module has moved; called by the module that remains at the old place."""
     warnings.warn(
         f"{old} has moved to {new}; the old name goes with the next version", DeprecationWarning, stacklevel=3
     )

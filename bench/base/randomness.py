@@ -1,8 +1,8 @@
 """Random numbers that are a pure function of a name and a position.
 
-Library generators change between versions and devices, and whoever draws first shifts everyone after. Here every
-number is splitmix64 of (key, index): integer arithmetic only, so candidate sets and batch orders are the same to
-the bit on any machine, and no draw depends on another.
+The numbers of a library's generator change between versions and devices, and every draw from it shifts all later
+ones. Here every number is splitmix64 of (key, index): integer arithmetic only, so candidate sets and batch orders are
+the same to the bit on any machine, and no draw depends on another.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def key(*parts: object) -> int:
 
 
 def bits(stream: int | NDArray[np.uint64], index: NDArray[np.integer] | int) -> NDArray[np.uint64]:
-    """64 random bits for each position (an index array of any shape, or a count) of a stream, or of many."""
+    """64 random bits for each position of a stream, or of several streams that broadcast against the positions.
+
+    `index` is an array of positions of any shape, or a count n for the positions 0 .. n-1.
+    """
     positions = np.arange(index, dtype=np.uint64) if isinstance(index, int) else index.astype(np.uint64)
     with np.errstate(over="ignore"):
         z = np.asarray(stream, dtype=np.uint64) + (positions + np.uint64(1)) * np.uint64(GOLDEN)
@@ -40,7 +43,7 @@ def uniform(stream: int, *shape: int) -> NDArray[np.float64]:
 
 
 def uniform_at(stream: int | NDArray[np.uint64], index: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The uniform numbers at these positions of a stream, or of many that broadcast against them."""
+    """The uniform numbers at these positions of a stream, or of several streams that broadcast against them."""
     return (bits(stream, index) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

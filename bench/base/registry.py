@@ -1,7 +1,7 @@
-"""Names to things: found by scanning a folder, imported only when asked for, open to other packages.
+"""Registries, which find methods, datasets and the like by name.
 
-A built-in is a module of the scanned package and is registered under the module's own name. Another package
-adds its own through an entry point whose name is the registered name.
+A built-in is a module of the registry's package and is registered under the module's own name; it is imported only
+when it is asked for. Another package adds its own through an entry point whose name is the registered name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class ClashError(UserError):
-    """Two things under one name."""
+    """Two things are registered under one name."""
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Registry(Generic[T]):
     whole: bool = False
     """One module holds every built-in (ambiguities) instead of one module each."""
     found: dict[str, T] = field(default_factory=dict)
+    """What has been registered so far, by name."""
     broken: dict[str, str] = field(default_factory=dict)
     """Plug-ins that could not be loaded, with the reason."""
 
@@ -96,14 +97,14 @@ class Registry(Generic[T]):
         return self.found[name]
 
     def all(self) -> dict[str, T]:
-        """Everything that loads; broken plug-ins are left in `broken`."""
+        """Everything that loads; plug-ins that cannot be loaded are in `broken` afterwards."""
         for point in self.entry_points().values():
             if point.name not in self.found:
                 self._load(point)
         return {name: self.get(name) for name in self.names()}
 
     def _load(self, point: EntryPoint) -> None:
-        # A stranger's module may fail in any way at all; it must not take the harness with it.
+        # Somebody else's module may fail in any way; that must not stop the harness.
         try:
             thing = point.load()
         except ClashError:
@@ -116,4 +117,5 @@ class Registry(Generic[T]):
 
 
 def _home(thing: object) -> str:
+    """The full name of a class or function, with its module."""
     return f"{getattr(thing, '__module__', '?')}.{getattr(thing, '__qualname__', '?')}"

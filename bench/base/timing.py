@@ -1,4 +1,4 @@
-"""Where the wall time goes."""
+"""Measuring the wall time of the phases of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PhaseTimes:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Time a block."""
+        """Add the time of a block to a phase."""
         started = time.perf_counter()
         try:
             yield
@@ -24,6 +24,6 @@ class PhaseTimes:
             self.seconds[phase] += time.perf_counter() - started
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Add what somebody else measured."""
+        """Add seconds by phase that were measured elsewhere."""
         for phase, value in seconds.items():
             self.seconds[phase] += value

@@ -1,4 +1,4 @@
-"""YAML files of one kind: those that ship with the package, by name, and the user's own, by path."""
+"""Reading YAML files such as grids: those that ship with the package by name, the user's own by path."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1 takes 1e-3 (no dot) for text; whoever writes a rate or a learning rate means the number.
+# YAML 1.1 reads 1e-3 (no dot) as text, but in a rate or a learning rate it is meant as a number.
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 
 
 def parse(text: str, label: str) -> Any:
-    """YAML text to plain values; a mistake is told with its line."""
+    """YAML text to plain values; for text that is not YAML, a UserError with the line where it is known."""
     try:
         return yaml.load(text, Loader)
     except yaml.MarkedYAMLError as error:
@@ -56,14 +56,14 @@ class YamlFiles:
 
     kind: str
     package: str
-    """Where the shipped ones lie."""
+    """Where the shipped files lie."""
     keys: str
-    """What such a file needs, in words."""
+    """The keys that such a file needs, in words for messages."""
 
     def names(self) -> list[str]:
-        """Those that ship with the package."""
-        found = files(self.package).iterdir()
-        return sorted(f.name.removesuffix(".yaml") for f in found if f.name.endswith(".yaml"))
+        """Names of the files that ship with the package."""
+        shipped = files(self.package).iterdir()
+        return sorted(f.name.removesuffix(".yaml") for f in shipped if f.name.endswith(".yaml"))
 
     def read(self, name_or_path: str) -> tuple[str, str, dict[str, Any]]:
         """(short label for messages, default name, content) of a shipped file or of the user's own."""

@@ -1,4 +1,4 @@
-"""Predictions restricted to some of the labels, made from logits so that no mass underflows."""
+"""Softmax restricted to some of the labels, computed from logits so that no probability mass underflows."""
 
 from __future__ import annotations
 
@@ -32,5 +32,8 @@ def _support(logits: Tensor, allowed: Tensor) -> Tensor:
 
 
 def _barrier(support: Tensor) -> Tensor:
-    """1 on the support (a constant that softmax ignores), hugely negative off it; half the time of a masked fill."""
+    """(B, K) to add to logits: 1 on the support, a constant that softmax ignores, and hugely negative off it.
+
+    Adding it takes half the time of a masked fill.
+    """
     return F.threshold(support, 0.0, torch.finfo(support.dtype).min)

@@ -1,7 +1,7 @@
 """Methods that start at a joint encoder's zero-shot classifier and learn a little on top of it.
 
-All of them compare images with class texts in one space. What they learn belongs to the seen classes; a class that
-was never seen is scored by its text alone, as the encoder would.
+All of them compare images with class texts in one space. What they learn belongs to the seen classes. A class that was
+never seen is scored by its text alone, as the encoder itself would score it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class InClipSpace(Method):
 
 
 def check_space(name: str, study: Study) -> None:
-    """An error in the user's words where images and texts are not even of one width."""
+    """Raise a UserError where images and texts differ in width, so that they cannot lie in one space."""
     texts = study.texts if study.tower is None else study.tower.vectors(study.texts)
     width, semantics = study.features.shape[-1], texts.shape[-1]
     if width != semantics:
@@ -58,7 +58,7 @@ def check_space(name: str, study: Study) -> None:
 
 
 class Tempered(nn.Module):
-    """A module whose logits have the encoder's own scale, and a learned factor besides if wanted."""
+    """A module whose logits have the encoder's own scale, times a learned factor if `learn_scale`."""
 
     def __init__(self, scale: float, learn_scale: bool):
         super().__init__()
@@ -66,7 +66,7 @@ class Tempered(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(())) if learn_scale else None
 
     def tempered(self, logits: Tensor) -> Tensor:
-        """(B, C) logits at the encoder's scale -> (B, C) at the learned one."""
+        """(B, C) logits at the encoder's scale -> (B, C) at the learned scale."""
         return logits if self.log_scale is None else logits * torch.exp(SPEED * self.log_scale)
 
 
@@ -82,7 +82,7 @@ class Tuned(InClipSpace, Fed, Gradient):
     )
 
     def given(self, memory: State) -> dict[str, Any]:
-        """What the module's forward is given besides images and class texts."""
+        """Keyword arguments of the module's forward besides images and class texts."""
         return {}
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
@@ -94,7 +94,7 @@ class Tuned(InClipSpace, Fed, Gradient):
         return softmax_on(output.log_probs, batch.weights) if self.candidate_loss == "proden" else None
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
-        """One forward pass for the loss and the labels."""
+        """The loss and the new labels, both from one forward pass."""
         output = Output(net(batch.features, **self.given(batch.memory)))
         loss = self.loss(output, batch)
         with torch.no_grad():

@@ -1,7 +1,7 @@
 """Methods that learn how well an image and a class description go together, one mini-batch at a time.
 
-F(x, s) = x W s, or the largest of several: any class that is described can be scored, seen or not. Both sides are
-centred on what their training rows share (see `pzsl_bench.blocks.semantics`).
+F(x, s) = x W s, or the largest of several such products. Any class with a description can be scored, seen or not.
+Images and descriptions are centred on their training means (see `pzsl_bench.blocks.semantics`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.blocks.ranking import draw_class, of_class
-from pzsl_bench.blocks.semantics import SHORTEST, CentredBoth
+from pzsl_bench.blocks.semantics import MIN_LENGTH, CentredBoth
 from pzsl_bench.contract import Batch, Fed, Gradient, Net, Output, State, Study, Update, hyper, normalise
 
-CENTRED = (
+CENTRING_DEVIATION = (
     "Images and class descriptions are centred on their training means, and descriptions scaled to unit length"
     " (center_images, center_texts): CLIP vectors lie in narrow cones."
 )
-RANKED = (
-    CENTRED,
+RANKING_DEVIATIONS = (
+    CENTRING_DEVIATION,
     "W starts at the identity where descriptions are as wide as images, else at zeros (start): random numbers in"
     " directions that no seen class has would stay and blur unseen ones.",
     "AdamW with a cosine schedule on batches replaces SGD on single images; with `optimiser: sgd`, `momentum: 0`,"
@@ -44,21 +44,21 @@ class Bilinear(nn.Module):
         self.weight = nn.Parameter(start)
         """(m, d, a)"""
 
-    def forward(self, images: Tensor, semantics: Tensor, way: str = "dot") -> Tensor:
+    def forward(self, images: Tensor, semantics: Tensor, measure: str = "dot") -> Tensor:
         """(B, d), (C, a) -> (B, C) largest dot products, or cosines, or dot products of standardised projections."""
         projected = images @ self.weight
-        if way == "cosine":
+        if measure == "cosine":
             projected, semantics = normalise(projected), normalise(semantics)
-        elif way == "standardised":
+        elif measure == "standardised":
             spread = projected.std(-1, keepdim=True, correction=0)
-            projected = (projected - projected.mean(-1, keepdim=True)) / spread.clamp(min=SHORTEST)
+            projected = (projected - projected.mean(-1, keepdim=True)) / spread.clamp(min=MIN_LENGTH)
         scores: Tensor = (projected @ semantics.T).max(0).values
         return scores
 
 
 @dataclass(frozen=True)
 class Compatibility(CentredBoth, Fed, Gradient):
-    """A gradient method that sees images and class descriptions only after they were scaled and centred."""
+    """A gradient method whose module reads images and class descriptions after they were scaled and centred."""
 
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
 
@@ -75,23 +75,23 @@ class Compatibility(CentredBoth, Fed, Gradient):
         return super().needs | {"texts"}
 
     def memory(self, study: Study, params: State) -> State:
-        """What is taken from images and descriptions before they meet."""
+        """The means, and the spread of images, by which images and descriptions are centred and scaled."""
         images = normalise(study.features) if self.images == "unit" else study.features
-        taken = {"image_mean": self.image_mean(images), "text_mean": self.text_mean(study.texts)}
+        statistics = {"image_mean": self.image_mean(images), "text_mean": self.text_mean(study.texts)}
         if self.images == "standardised":
             spread = images.std(0, correction=0)
-            taken["image_spread"] = torch.where(spread > SHORTEST, spread, torch.ones_like(spread))
-        return taken
+            statistics["image_spread"] = torch.where(spread > MIN_LENGTH, spread, torch.ones_like(spread))
+        return statistics
 
     def scaled(self, features: Tensor, memory: State) -> Tensor:
         """(B, d) images as they are fitted and scored."""
         images = (normalise(features) if self.images == "unit" else features) - memory["image_mean"]
         return images / memory["image_spread"] if self.images == "standardised" else images
 
-    def meet(self, net: Net, features: Tensor, memory: State, **asked: Any) -> Any:
-        """What the module makes of images and of the net's classes: (B, C) scores, unless asked for more."""
+    def meet(self, net: Net, features: Tensor, memory: State, **options: Any) -> Any:
+        """Run the module on scaled images and centred descriptions: (B, C) scores, unless the options ask for more."""
         centred = replace(net, texts=self.semantics(net.texts, memory["text_mean"]))
-        return centred(self.scaled(features, memory), **asked)
+        return centred(self.scaled(features, memory), **options)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """The loss on the scores; nothing else changes."""
@@ -99,7 +99,7 @@ class Compatibility(CentredBoth, Fed, Gradient):
 
     def score(self, net: Net, memory: State, features: Tensor) -> Tensor:
         """(M, C) scores."""
-        scores: Tensor = self.meet(net, features, memory, way=self.evaluate)
+        scores: Tensor = self.meet(net, features, memory, measure=self.evaluate)
         return scores
 
 
@@ -122,7 +122,7 @@ class Ranked(Compatibility):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The identity maps a space to itself."""
+        """A start at the identity needs images and texts in one space."""
         return super().needs | ({"alignment"} if self.start == "identity" else set())
 
     def module(self, study: Study) -> nn.Module:
@@ -134,13 +134,13 @@ class Ranked(Compatibility):
         return {"positive": (images,)} if self.positive == "drawn" else {}
 
     def positives(self, scores: Tensor, batch: Batch) -> Tensor:
-        """(B,) the candidate of every image that is ranked."""
+        """(B,) the candidate of each image that is ranked above other classes."""
         if self.positive == "drawn":
             return draw_class(batch.weights, batch.dice["positive"])
         return scores.detach().masked_fill(batch.weights <= 0, -math.inf).argmax(-1)
 
     def hinges(self, scores: Tensor, positive: Tensor) -> Tensor:
-        """(B, K) by how much every class comes too close to the positive; below zero where it stays away."""
+        """(B, K) margin + score of the class - score of the positive: above zero where a class comes too close."""
         return self.margin + scores - of_class(scores, positive).unsqueeze(-1)
 
     def first_map(self, study: Study) -> Tensor:

@@ -1,6 +1,7 @@
 """What methods that compare images with each other share: a projection, prototypes, a moving average and a queue.
 
-Everything is written for one run, as the methods are, and keeps no state: memory goes in and comes out.
+All functions are written for one run, as methods are, and keep no state: they take the memory of the run and return
+what it changes to.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from torch import Tensor, nn
 from pzsl_bench.contract import Batch, Output, State, Study, Viewed, hyper, normalise, soft_cross_entropy
 from pzsl_bench.contract.heads import Dense, Head, build_head
 
-AVERAGE = "average."
+AVERAGE_PREFIX = "average."
 """How the names of averaged parameters begin in the memory of a run."""
 FIRST_MOMENTUM = 0.99
-"""What the releases that ease a momentum over the epochs use before they do."""
-COLDEST = 0.025
-"""Temperatures of unit vectors must be above it: exp(1 / t) and exp(-1 / t) are then well inside float32."""
-NEVER = -60.0
-"""What is added to the logit of a pair that is left out. exp(-60) vanishes beside the others; much lower, exp would
-underflow, which is thirty times slower."""
+"""The momentum of the first epoch in the releases that change a momentum from epoch to epoch."""
+MIN_TEMPERATURE = 0.025
+"""Temperatures of unit vectors must lie above it, so that exp(1 / t) and exp(-1 / t) are well inside float32."""
+EXCLUDED_LOGIT = -60.0
+"""Added to the logit of a pair that is left out. exp(-60) vanishes beside the other pairs. With a much lower number exp
+would underflow, which is thirty times slower."""
 
 
 class Projected(nn.Module):
-    """A head, and beside it a small network that puts the head's features on the sphere where images are compared.
+    """A head, and beside it a small network that projects the head's features to unit vectors for comparing images.
 
     The classifier does not use the projection, so classes that were never seen are scored by the head alone.
     """
@@ -48,7 +49,7 @@ class Projected(nn.Module):
 
 @dataclass(frozen=True)
 class Projecting(Viewed):
-    """A method with a projection beside the head, whose classifier learns by cross entropy with the label weights."""
+    """A method with a projection beside the head. Its classifier learns by cross entropy with the label weights."""
 
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
 
@@ -60,12 +61,12 @@ class Projecting(Viewed):
         return Projected(head, self.projection)
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
-        """Cross entropy with the current label weights, one part of the loss."""
+        """Cross entropy with the current label weights, which is one part of the loss."""
         return soft_cross_entropy(output, batch.weights)
 
 
 def likeliest(scores: Tensor, candidates: Tensor) -> Tensor:
-    """(B,) the candidate of the highest score."""
+    """(B,) the candidate with the highest score."""
     return scores.masked_fill(~candidates, float("-inf")).argmax(-1)
 
 
@@ -85,7 +86,7 @@ def eased(epoch: Tensor, epochs: int, start: float, end: float) -> Tensor:
 def move_prototypes(prototypes: Tensor, features: Tensor, labels: Tensor, momentum: float | Tensor) -> Tensor:
     """(K, P) prototypes after (B, P) features, one by one in this order: mu_y <- m mu_y + (1 - m) x; then unit rows.
 
-    In closed form: an image that n others of its class follow has the share (1 - m) m^n. A class that has not
+    In closed form: an image that is followed by n others of its class has the share (1 - m) m^n. A class that has not
     occurred yet keeps its prototype of zeros. `labels` are (B, K) one-hot.
     """
     hits = labels.sum(0)
@@ -95,37 +96,42 @@ def move_prototypes(prototypes: Tensor, features: Tensor, labels: Tensor, moment
 
 
 def average_from(params: State) -> State:
-    """The memory of a moving average of the parameters, at its start."""
-    return {AVERAGE + name: value.detach().clone() for name, value in params.items()}
+    """The first memory of a moving average of the parameters: a copy of them."""
+    return {AVERAGE_PREFIX + name: value.detach().clone() for name, value in params.items()}
 
 
 def follow(memory: State, state: State, momentum: float | Tensor) -> State:
-    """The memory of the moving average after one more state of the parameters."""
-    old = {name: memory[AVERAGE + name] for name in state}
-    return {AVERAGE + name: old[name] + (1 - momentum) * (value.detach() - old[name]) for name, value in state.items()}
+    """The memory of the moving average after it moved towards one more state of the parameters."""
+    old = {name: memory[AVERAGE_PREFIX + name] for name in state}
+    return {
+        AVERAGE_PREFIX + name: old[name] + (1 - momentum) * (value.detach() - old[name])
+        for name, value in state.items()
+    }
 
 
 def averaged(memory: State) -> State:
     """The averaged parameters under their own names, as `Net.using` wants them."""
-    return {name.removeprefix(AVERAGE): value for name, value in memory.items() if name.startswith(AVERAGE)}
+    return {
+        name.removeprefix(AVERAGE_PREFIX): value for name, value in memory.items() if name.startswith(AVERAGE_PREFIX)
+    }
 
 
 def enqueue(queue: Tensor, new: Tensor) -> Tensor:
-    """(Q, ...) the queue with new rows at its end and as many of the oldest gone; a batch may be of any size."""
+    """(Q, ...) the queue with new rows at its end and without as many of the oldest; a batch may have any size."""
     return torch.cat([queue, new])[-len(queue) :]
 
 
-def left_out(pairs: Tensor, like: Tensor) -> Tensor:
-    """(A, B) bool -> what to add to the logits of these pairs so that they take no part in a softmax.
+def exclusion_logits(pairs: Tensor, like: Tensor) -> Tensor:
+    """(A, B) bool -> (A, B) numbers that, added to logits, keep the marked pairs out of a softmax.
 
     Adding costs one pass over the pairs; a masked fill costs two, and one more in the backward pass.
     """
-    return torch.zeros_like(pairs, dtype=like.dtype).masked_fill(pairs, NEVER)
+    return torch.zeros_like(pairs, dtype=like.dtype).masked_fill(pairs, EXCLUDED_LOGIT)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Unit vectors of one kind, and the classes they are taken for."""
+    """Unit vectors, and the classes that they are assigned to."""
 
     features: Tensor
     """(B, P)"""
@@ -140,18 +146,18 @@ def queue_contrast(
 
     -mean over the positives p of q of log [exp(q p / t) / sum over all others a of exp(q a / t)]
 
-    Positives are all others of the query's class. Where `supervised` is false the query's own key is the only one,
-    and it is compared with the queue alone (instance discrimination).
+    The positives are all other vectors of the query's class. Where `supervised` is false, the query's own key is the
+    only positive and is compared with the queue alone (instance discrimination).
 
-    The positives enter as sums over classes, so that only the denominators need every pair; for unit vectors and
-    temperatures above `COLDEST` their exponentials need no shift.
+    The positives enter as sums over classes, so that only the denominators need every pair. For unit vectors and
+    temperatures above `MIN_TEMPERATURE` their exponentials need no shift.
     """
     q = queries.features
-    own = torch.eye(len(q), dtype=torch.bool, device=q.device)
+    same_image = torch.eye(len(q), dtype=torch.bool, device=q.device)
     scaled = q / temperature
     # In place: the pairs are by far the largest tensors here.
-    to_queries = (scaled @ q.T).add_(left_out(own | ~supervised, q)).exp_().sum(-1)
-    to_keys = (scaled @ keys.T).add_(left_out(~own & ~supervised, q)).exp_().sum(-1)
+    to_queries = (scaled @ q.T).add_(exclusion_logits(same_image | ~supervised, q)).exp_().sum(-1)
+    to_keys = (scaled @ keys.T).add_(exclusion_logits(~same_image & ~supervised, q)).exp_().sum(-1)
     to_queue = (scaled @ queue.features.T).exp_().sum(-1)
     denominator = (to_queries + to_keys + to_queue).log()
 

@@ -1,4 +1,4 @@
-"""Normal and beta numbers from uniform ones, for methods that throw dice in a step."""
+"""Normal and beta random numbers from uniform ones, for methods that use dice in a step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def normal(uniforms: Tensor) -> Tensor:
-    """Normal numbers from uniform ones; the last axis is halved."""
+    """(..., 2n) uniform numbers -> (..., n) standard normal ones (Box-Muller)."""
     radius, angle = uniforms.chunk(2, dim=-1)
-    # 1 - u is above zero.
+    # Uniform numbers lie below one, so the logarithm is finite.
     return (-2 * torch.log1p(-radius)).sqrt() * torch.cos(2 * math.pi * angle)
 
 

@@ -1,7 +1,7 @@
-"""Methods that imagine examples of classes they never saw, and then learn an ordinary classifier.
+"""Methods that imagine (generate) examples of unseen classes and then fit an ordinary classifier to them.
 
-Once the classes of an exam are named, softmax regression is fitted to examples of all of them: real ones of seen
-classes, chosen by their soft labels, and imagined ones of the others. It is that classifier which names images.
+Once the classes of an exam are known, softmax regression is fitted to examples of all of them: real examples of seen
+classes, chosen by their soft labels, and imagined examples of the others. That classifier scores the exam's images.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from pzsl_bench.blocks.compatibility import Compatibility
 from pzsl_bench.blocks.ranking import draw_class
-from pzsl_bench.blocks.semantics import SHORTEST
+from pzsl_bench.blocks.semantics import MIN_LENGTH
 from pzsl_bench.blocks.softmax_regression import softmax_regression
 from pzsl_bench.contract import Batch, Net, State, Study, hyper
 
-EXAMPLES = (
+GENERATIVE_DEVIATIONS = (
     "Images and class descriptions are centred on their training means, and descriptions scaled to unit length"
     " (center_images, center_texts): CLIP vectors lie in narrow cones.",
     "One classifier for seen and unseen classes answers everything, also which unseen class an image is of; it has as"
@@ -52,17 +52,17 @@ class Generative(Compatibility):
     evaluate: str = hyper("classifier", "what names images: the final classifier", choices=("classifier",))
 
     def memory(self, study: Study, params: State) -> State:
-        """What is taken from images and descriptions, real examples of seen classes, and noise for imagined ones."""
-        taken = super().memory(study, params)
-        images = super().scaled(study.features, taken)
+        """Statistics of images and descriptions, real examples of seen classes, and noise for imagined ones."""
+        statistics = super().memory(study, params)
+        images = super().scaled(study.features, statistics)
         size = images.square().mean().sqrt() if self.rescale else images.new_ones(())
-        size = torch.where(size > SHORTEST, size, torch.ones_like(size))
-        rows, found = evenly_chosen(study.targets, self.examples)
+        size = torch.where(size > MIN_LENGTH, size, torch.ones_like(size))
+        rows, has_images = evenly_chosen(study.targets, self.examples)
         return {
-            **taken,
+            **statistics,
             "size": size,
             "real": images[rows] / size,
-            "found": found,
+            "found": has_images,
             "noise": torch.randn(self.examples, self.latent).to(images),
         }
 
@@ -70,17 +70,17 @@ class Generative(Compatibility):
         """(..., d) images as they are fitted and scored."""
         return super().scaled(features, memory) / memory["size"]
 
-    def natural(self, images: Tensor, memory: State) -> Tensor:
-        """(..., d) what `scaled` would make images of, their length aside."""
+    def unscaled(self, images: Tensor, memory: State) -> Tensor:
+        """(..., d) the inverse of `scaled`, except for the length of images."""
         spread = memory["image_spread"] if self.images == "standardised" else 1.0
         return images * memory["size"] * spread + memory["image_mean"]
 
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
-        """One number for every image, to draw the class that it is shown with."""
+        """One number for every image, to draw the class whose description it is shown with."""
         return {"label": (images,)} if self.condition == "drawn" else {}
 
-    def shown(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(B, K) labels and (B, a) descriptions that the batch's images are shown with."""
+    def labels_and_descriptions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B, K) labels and (B, a) descriptions that the images of the batch are shown with, as `condition` says."""
         labels = batch.weights
         if self.condition == "drawn":
             classes = torch.arange(labels.shape[-1], device=labels.device)
@@ -88,25 +88,25 @@ class Generative(Compatibility):
         return labels, labels @ self.semantics(batch.texts, batch.memory["text_mean"])
 
     @abstractmethod
-    def imagined(self, net: Net, memory: State, semantics: Tensor) -> Tensor:
+    def imagined_examples(self, net: Net, memory: State, semantics: Tensor) -> Tensor:
         """(C, a) -> (C, n, w) examples of these classes, from the memory's noise (n, latent)."""
 
-    def remembered(self, net: Net, memory: State) -> Tensor:
-        """(K, n, w) the real examples in the space where imagined ones are."""
+    def real_examples(self, net: Net, memory: State) -> Tensor:
+        """(K, n, w) the real examples, in the space of the imagined ones."""
         return memory["real"]
 
     def embedded(self, net: Net, images: Tensor) -> Tensor:
-        """(M, d) -> (M, w) images in the space where examples are."""
+        """(M, d) -> (M, w) images in the space of the examples."""
         return images
 
     def prepare(self, net: Net, memory: State) -> State:
         """The final classifier: weight (w, C) and bias (C,)."""
-        examples = self.imagined(net, memory, self.semantics(net.texts, memory["text_mean"]))
+        examples = self.imagined_examples(net, memory, self.semantics(net.texts, memory["text_mean"]))
         if self.known == "real":
-            real = self.remembered(net, memory)
-            # A seen class that is no image's candidate has no real examples.
-            seen = torch.where(memory["found"][:, None, None], real, examples[: len(real)])
-            examples = torch.cat([seen, examples[len(real) :]])
+            real = self.real_examples(net, memory)
+            # A seen class that is no image's candidate has no real examples and keeps its imagined ones.
+            seen_examples = torch.where(memory["found"][:, None, None], real, examples[: len(real)])
+            examples = torch.cat([seen_examples, examples[len(real) :]])
         classes, count = examples.shape[:2]
         labels = torch.eye(classes, device=examples.device, dtype=examples.dtype).repeat_interleave(count, dim=0)
         return softmax_regression(examples.flatten(0, 1), labels, self.ridge * count, self.steps)
@@ -120,8 +120,8 @@ class Generative(Compatibility):
 def evenly_chosen(soft: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """(N, K) soft labels -> (K, n) images of every class, as often as the labels say, and (K,) whether it has any.
 
-    Chosen at even steps of the running total, so every class is met from the first image to the last, and the same
-    labels give the same images.
+    Images are chosen at even steps of the running total of a class's labels. They are thus spread from the first image
+    to the last, and the same labels give the same images.
     """
     total = soft.T.double().cumsum(-1).contiguous()
     places = (torch.arange(count, device=soft.device, dtype=total.dtype) + 0.5) / count

@@ -1,4 +1,4 @@
-"""A cache of training images that vote for their labels: what the Tip-Adapter family adds to a zero-shot classifier."""
+"""The cache of the Tip-Adapter family: training images vote for their labels beside a zero-shot classifier."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch.nn import functional as F
 from pzsl_bench.blocks.clip_space import InClipSpace
 from pzsl_bench.contract import Fed, Study, hyper, normalise
 
-PIECE = 2**10
-"""Images, and keys, that meet at once."""
-LARGEST = 40.0
-"""Exponent at which a vote stops to grow; keys of unit length never come near."""
+IMAGES_AT_ONCE = 2**10
+"""Images, and keys, that are compared at once."""
+MAX_EXPONENT = 40.0
+"""Exponent above which a vote no longer grows. Keys of unit length never come near it."""
 
 Number = float | Tensor
 
 
 @dataclass(frozen=True)
 class Cached(InClipSpace, Fed):
-    """A method that keeps the training images as keys and their soft labels as values."""
+    """A method that keeps training images as keys and their soft labels as values."""
 
     alpha: float = hyper(3.0, "weight of the cache", search=(0.1, 30.0))
     beta: float = hyper(20.0, "sharpness: a key's vote is exp(-beta (1 - cosine))", search=(0.5, 50.0))
@@ -34,7 +34,7 @@ class Cached(InClipSpace, Fed):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Crops must have been encoded."""
+        """Encoded crops, if they are the keys."""
         return super().needs | ({"views"} if self.keys == "crops" else set())
 
     def cached_keys(self, study: Study) -> Tensor:
@@ -45,29 +45,29 @@ class Cached(InClipSpace, Fed):
         return normalise(study.views.mean(0))
 
     def labels(self, study: Study) -> Tensor:
-        """(N, K) the values."""
+        """(N, K) the values: soft labels, scaled to `shots` images of a class."""
         images, classes = study.targets.shape
         return study.targets * (self.shots * classes / images) if self.shots else study.targets
 
 
 def affinity(cosines: Tensor, beta: Number) -> Tensor:
     """exp(-beta (1 - cosine)) of any shape."""
-    return torch.exp((beta * (cosines - 1)).clamp(max=LARGEST))
+    return torch.exp((beta * (cosines - 1)).clamp(max=MAX_EXPONENT))
 
 
 def votes(images: Tensor, keys: Tensor, values: Tensor, beta: Number) -> Tensor:
-    """(M, d), (N, d), (N, K) -> (M, K) affinities to the keys times their values, never all of them at once."""
-    return torch.cat([_votes(some, keys, values, beta) for some in torch.split(images, PIECE)])
+    """(M, d), (N, d), (N, K) -> (M, K) affinities to the keys times their values, in chunks of images and keys."""
+    return torch.cat([_votes(chunk, keys, values, beta) for chunk in torch.split(images, IMAGES_AT_ONCE)])
 
 
 def _votes(images: Tensor, keys: Tensor, values: Tensor, beta: Number) -> Tensor:
-    pieces = zip(torch.split(keys, PIECE), torch.split(values, PIECE), strict=True)
+    chunks = zip(torch.split(keys, IMAGES_AT_ONCE), torch.split(values, IMAGES_AT_ONCE), strict=True)
     total = images.new_zeros(len(images), values.shape[-1])
-    for key, value in pieces:
+    for key, value in chunks:
         total = total + affinity(images @ key.T, beta) @ value
     return total
 
 
-def beside_texts(known: Tensor, texts: Tensor) -> Tensor:
-    """(M, K) what a cache says of the seen classes -> (M, C) with nothing said of the others."""
-    return F.pad(known, (0, len(texts) - known.shape[-1]))
+def beside_texts(seen_votes: Tensor, texts: Tensor) -> Tensor:
+    """(M, K) votes of a cache for the seen classes -> (M, C) with zeros for the other classes."""
+    return F.pad(seen_votes, (0, len(texts) - seen_votes.shape[-1]))

@@ -1,9 +1,9 @@
-"""What methods make of class semantics, one row per class: embeddings of the names, or attributes.
+"""Centring of class semantics and of images. Semantics have one row per class: embeddings of names, or attributes.
 
 The names of one encoder lie in a narrow cone (CLIP: a mean cosine of 0.6): most of every row is what all names share.
-A linear map fitted to such rows explains that part first and the differences, which are all that tells classes apart,
-last. Subtracting the mean leaves the differences; subtracting it on the images' side too leaves the map nothing else
-to explain.
+A linear map fitted to such rows explains that part first and the differences last, although only the differences tell
+classes apart. Subtracting the mean leaves the differences. If the mean image is subtracted as well, the map has nothing
+else to explain.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from pzsl_bench.contract import Method, hyper
 
-SHORTEST = 1e-6
-"""Length below which what is left of a unit vector is rounding, not a direction."""
+MIN_LENGTH = 1e-6
+"""What is left of a unit vector after a subtraction is rounding, not a direction, if it is shorter than this."""
 
 
 @dataclass(frozen=True)
@@ -51,4 +51,4 @@ class CentredBoth(Centred):
 def class_semantics(texts: Tensor, mean: Tensor) -> Tensor:
     """(C, a), (a,) -> (C, a) unit rows of the differences; a single column keeps its lengths, its only content."""
     centred = texts - mean
-    return F.normalize(centred, dim=-1, eps=SHORTEST) if texts.shape[-1] > 1 else centred
+    return F.normalize(centred, dim=-1, eps=MIN_LENGTH) if texts.shape[-1] > 1 else centred

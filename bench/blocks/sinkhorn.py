@@ -5,31 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SMALLEST = 1e-20
-"""Allowed entries are no smaller than this beside the largest of their row."""
-LIMIT = 1e15
-"""Column factors stay within 1 / LIMIT and LIMIT; they meet it where no table has the sums that were asked for."""
+MIN_ENTRY = 1e-20
+"""The smallest allowed entry, as a share of the largest of its row."""
+MAX_FACTOR = 1e15
+"""Column factors stay within 1 / MAX_FACTOR and MAX_FACTOR. They reach these where no table has the given sums."""
 
 
 def scaled(logs: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, K) exp(logs) on the allowed entries with a largest entry of one in every row; (M,) what that was before."""
+    """(M, K) exp(logs) on the allowed entries, divided by the largest entry of each row; (M,) those largest entries."""
     logs = torch.where(allowed, logs, torch.finfo(logs.dtype).min)
     largest = logs.amax(-1)
-    table = (logs - largest.unsqueeze(-1)).exp().clamp(min=SMALLEST) * allowed
-    return table, largest.exp().clamp(SMALLEST**0.5, SMALLEST**-0.5)
+    table = (logs - largest.unsqueeze(-1)).exp().clamp(min=MIN_ENTRY) * allowed
+    return table, largest.exp().clamp(MIN_ENTRY**0.5, MIN_ENTRY**-0.5)
 
 
 def sinkhorn(table: Tensor, first: Tensor, rows: Tensor, columns: Tensor, rounds: int) -> Tensor:
     """(M, K) the scaled table, rescaled for each row to sum to one: row sums are `rows`, column sums near `columns`.
 
-    `first` (M,) are the row factors before the first round. A row of which both are 0 has no part in it, and what is
-    returned for it means nothing. Column sums of classes that are in no row are shared out among the others.
+    `first` (M,) are the row factors before the first round. A row whose `first` and `rows` are both 0 takes no part,
+    and its result means nothing. Column sums of classes that are in no row are shared out among the other classes.
     """
     mass = first @ table
     absent = (mass <= 0).to(table.dtype)
-    wanted = columns.clamp(min=SMALLEST) * (1 - absent)
-    wanted = wanted / wanted.sum()
+    column_sums = columns.clamp(min=MIN_ENTRY) * (1 - absent)
+    column_sums = column_sums / column_sums.sum()
     for _ in range(rounds):
-        column = (wanted / (mass + absent)).clamp(1 / LIMIT, LIMIT)
+        column = (column_sums / (mass + absent)).clamp(1 / MAX_FACTOR, MAX_FACTOR)
         mass = (rows / (table @ column)) @ table
     return table * column / (table @ column).unsqueeze(-1)

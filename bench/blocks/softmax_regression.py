@@ -1,7 +1,7 @@
 """Softmax regression on soft labels, by a fixed number of steps that a whole stack takes together.
 
 min_W -sum_ic q_ic log p_ic + ridge/2 |W|^2. Its curvature never exceeds X^T X / 2 + ridge (Boehning, 1992), so
-accelerated steps with that one matrix solve it.
+accelerated steps with this one matrix solve it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pzsl_bench.contract import State
 def softmax_regression(rows: Tensor, soft: Tensor, ridge: Number, steps: int) -> State:
     """(N, d), (N, K) -> weight (d, K) and bias (K,)."""
     images = with_constant(rows)
-    spectrum = Spectrum.of(images, least=10 * torch.finfo(images.dtype).eps).to(images.dtype)
+    spectrum = Spectrum.of(images, cutoff=10 * torch.finfo(images.dtype).eps).to(images.dtype)
 
     def slope(weight: Tensor) -> Tensor:
         return images.T @ ((images @ weight).softmax(-1) - soft) + ridge * weight

@@ -1,7 +1,7 @@
-"""What methods for tags share: a head that says of every tag whether an image has it, and ways to read marks.
+"""What methods for tags share: a head that scores for every tag whether an image has it, and ways to read marks.
 
-An image may have several tags, so every tag is a question of its own: it is answered by how far the cosine of image
-and text lies above a threshold that all tags have in common. Seen and unseen tags are thereby scored alike.
+An image may have several tags, so every tag is a yes-or-no question. Its logit is how far the cosine of image and text
+lies above a threshold that all tags share. Seen and unseen tags are therefore scored alike.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EXPECTED = (
 )
 """A deviation of every method that counts on a number of tags per image."""
 ABSENCES = "Tags that are marked absent, which the paper's images do not have, are learned as such."
-"""A deviation of methods for images of which one present tag is told."""
+"""A deviation of methods whose paper has images with a single present tag marked."""
 COLE = Citation(
     "Cole, Mac Aodha, Lorieul, Perona, Morris and Jojic",
     "Multi-Label Learning from Single Positive Labels",
@@ -41,16 +41,15 @@ COLE = Citation(
     "https://arxiv.org/abs/2106.09708",
 )
 """The paper behind four of the losses: `an_ls`, `wan`, `epr` and `role`."""
-LOOKED_AT = 2048
-"""Images by which the threshold is placed before training."""
+THRESHOLD_IMAGES = 2048
+"""Number of images by which the threshold is set before training."""
 
 
 class TagHead(CosineHead):
     """scale (cos(x', t) - threshold), with x' as in `CosineHead`.
 
-    The threshold starts where as many zero-shot cosines lie above it as tags are marked present: cosines of one
-    encoder lie in a narrow band far from zero, and a loss that must first find that band bends the features on its
-    way.
+    The threshold starts where as many zero-shot cosines lie above it as tags are marked present. Cosines of one encoder
+    lie in a narrow band far from zero: a loss that had to find this band first would bend the features on its way.
     """
 
     def __init__(self, study: Study, hidden: int, learn_scale: bool):
@@ -59,21 +58,21 @@ class TagHead(CosineHead):
 
     def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
         """(B, d), (C, d) -> (B, C)."""
-        # One more number on both sides: the product with the texts then takes the threshold, and the scale, along.
+        # With one more number on both sides, the product with the texts also subtracts and scales the threshold.
         wider = torch.cat([embedded, -self.threshold.expand(*embedded.shape[:-1], 1)], dim=-1)
         return super().logits(wider, F.pad(texts, (0, 1), value=1.0))
 
 
 def first_threshold(study: Study) -> float:
-    """The cosine that as large a share of zero-shot cosines exceeds as tags are marked present."""
-    cosines = (normalise(study.features[:LOOKED_AT]) @ normalise(study.texts).T).flatten()
-    present = marks_of(study)[:LOOKED_AT] > 0
+    """The cosine that is exceeded by as many zero-shot cosines as tags are marked present."""
+    cosines = (normalise(study.features[:THRESHOLD_IMAGES]) @ normalise(study.texts).T).flatten()
+    present = marks_of(study)[:THRESHOLD_IMAGES] > 0
     above = min(max(int(present.sum()), 1), len(cosines))
     return float(cosines.sort(descending=True).values[above - 1])
 
 
 def marks_of(study: Study) -> Tensor:
-    """(N, K) the marks of a study; where an image is of one class, its candidates are present and others absent."""
+    """(N, K) the marks of a study. Where images have one class, candidates are present and other classes absent."""
     return study.candidates.to(torch.int8) * 2 - 1 if study.marks is None else study.marks
 
 
@@ -94,7 +93,7 @@ class Tagger(InClipSpace, Gradient):
 
 @dataclass(frozen=True)
 class BinaryTagger(Tagger):
-    """A mean over images and tags of a loss per entry: a subclass says what weight each side of an entry has."""
+    """Mean binary cross entropy over images and tags: a subclass gives the weights of both sides of an entry."""
 
     @abstractmethod
     def sides(self, marks: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,20 +106,20 @@ class BinaryTagger(Tagger):
 
 @dataclass(frozen=True)
 class ExpectsPositives(Tagger):
-    """A method that knows about how many tags an image has."""
+    """A method that uses the expected number of tags of an image."""
 
     expected: float = hyper(0.0, "tags per image; 0: estimated from the marks")
     expected_weight: float = hyper(1.0, "weight of the term that holds a batch to that number")
 
     def memory(self, study: Study, params: State) -> State:
-        """The estimate, once."""
+        """The expected number of tags, estimated once from the marks."""
         return {"expected": study.features.new_tensor(positives_per_image(study))}
 
     def surplus(self, probabilities: Tensor, memory: State) -> Tensor:
-        """How many more tags per image are shown than expected, as a share of all tags."""
-        given = torch.as_tensor(self.expected, dtype=probabilities.dtype, device=probabilities.device)
-        wanted = torch.where(given > 0, given, memory["expected"].to(probabilities.dtype))
-        return (probabilities.sum(-1).mean() - wanted) / probabilities.shape[-1]
+        """Predicted less expected number of tags per image, as a share of all tags."""
+        setting = torch.as_tensor(self.expected, dtype=probabilities.dtype, device=probabilities.device)
+        expected = torch.where(setting > 0, setting, memory["expected"].to(probabilities.dtype))
+        return (probabilities.sum(-1).mean() - expected) / probabilities.shape[-1]
 
 
 def binary_cross_entropy(logits: Tensor, present: Tensor, absent: Tensor) -> Tensor:
@@ -139,9 +138,9 @@ def is_absent(marks: Tensor, unknown: str = "ignore") -> Tensor:
 
 
 def positives_per_image(study: Study) -> float:
-    """About how many tags an image has, by the marks: the share of present ones among those said, times their number.
+    """The number of tags of an image, estimated from the marks: share of present ones among the marks, times K.
 
-    Where absence is never marked this is just the mean number of marks per image.
+    Where no tag is marked absent, this is just the mean number of marks per image.
     """
     marks = marks_of(study)
     present, known = float((marks > 0).sum()), float((marks != 0).sum())

@@ -1,4 +1,4 @@
-"""Asymmetric binary losses: questions that are answered well count less, and those about absent tags still less."""
+"""Asymmetric binary losses: tags that are predicted well count less, and absent ones among them still less."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LEAST = 1e-8
-"""What the base of a power is at least: its slope would be infinite at 0."""
+MIN_BASE = 1e-8
+"""The smallest base of a power, whose slope would be infinite at 0."""
 Number = float | Tensor
 
 
@@ -27,10 +27,10 @@ def asymmetric(
     shifted = (probability - margin).relu()
     # log(1 - p_m) is log(sigmoid(-z) + shift) where that is below one: exact even where sigmoid(-z) is 0.
     below = torch.logaddexp(F.logsigmoid(-logits), margin.log())
-    no = torch.where(shifted > 0, below, torch.zeros_like(below))
+    log_absent = torch.where(shifted > 0, below, torch.zeros_like(below))
     total = -present * _focus(1 - probability, focus, differentiate_focus) * F.logsigmoid(logits)
     for weight, exponent in absent:
-        total = total - weight * _focus(shifted, exponent, differentiate_focus) * no
+        total = total - weight * _focus(shifted, exponent, differentiate_focus) * log_absent
     return total
 
 
@@ -38,5 +38,5 @@ def _focus(base: Tensor, exponent: Number, differentiate: bool) -> Tensor:
     """base^exponent, 1 where the exponent is 0."""
     base = base if differentiate else base.detach()
     power = torch.as_tensor(exponent, dtype=base.dtype, device=base.device)
-    raised = base.clamp(min=LEAST) ** power
+    raised = base.clamp(min=MIN_BASE) ** power
     return torch.where(power > 0, raised, torch.ones_like(raised))

@@ -1,7 +1,7 @@
-"""Sums over pairs of an image's classes: how far those that should lie below come too close to those above.
+"""Ranking losses as sums over pairs of classes: those that should score lower against those that should score higher.
 
-Value and slopes are computed without a gradient, some of the upper classes at a time, and handed to autograd as they
-are: a thousand tags need neither a (B, K, K) tensor nor a second pass through it.
+Value and slopes are computed without autograd, for a part of the upper classes at a time, and then handed to autograd
+as they are. A thousand tags thus need neither a (B, K, K) tensor nor a second pass through it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Kernel = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""What a gap costs, and the slope of that."""
-AT_ONCE = 2**21
-"""Numbers of a run that one tensor of gaps may hold."""
+"""Gaps s_n - s_p -> their costs, and the slopes of the costs."""
+GAPS_AT_ONCE = 2**21
+"""Gaps of a run that one tensor may hold."""
 
 
 def logistic(gap: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,24 +33,24 @@ def hinge(margin: float | Tensor) -> Kernel:
     return of
 
 
-def pair_sums(scores: Tensor, upper: Tensor, lower: Tensor, most: int, kernel: Kernel) -> tuple[Tensor, Tensor]:
+def pair_sums(scores: Tensor, upper: Tensor, lower: Tensor, max_upper: int, kernel: Kernel) -> tuple[Tensor, Tensor]:
     """(B,) sums over pairs (p, n) of upper_p lower_n kernel(s_n - s_p), and (B, K) their slopes in the scores.
 
-    `scores`, `upper` and `lower` are (B, K); `most` says how many classes of an image have an upper weight at most,
-    0 where that is not known. No class is paired with itself.
+    `scores`, `upper` and `lower` are (B, K); `max_upper` is the largest number of classes of an image
+    with an upper weight, or 0 where that is not known. No class is paired with itself.
     """
     images, classes = scores.shape
     with torch.no_grad():
         scores = scores.detach()
-        kept = min(most or classes, classes)
-        weights, places = upper.topk(kept, dim=-1)
+        count = min(max_upper or classes, classes)
+        weights, places = upper.topk(count, dim=-1)
         tops = scores.gather(-1, places)
-        step = max(1, AT_ONCE // (images * classes))
+        step = max(1, GAPS_AT_ONCE // (images * classes))
         value, falling, rising = scores.new_zeros(images), [], torch.zeros_like(scores)
-        for start in range(0, kept, step):
-            some = slice(start, start + step)
-            cost, slope = kernel(scores.unsqueeze(-2) - tops[..., some].unsqueeze(-1))
-            share = weights[..., some]
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            cost, slope = kernel(scores.unsqueeze(-2) - tops[..., part].unsqueeze(-1))
+            share = weights[..., part]
             value = value + (share * (cost @ lower.unsqueeze(-1)).squeeze(-1)).sum(-1)
             falling.append(share * (slope @ lower.unsqueeze(-1)).squeeze(-1))
             rising = rising + (share.unsqueeze(-2) @ slope).squeeze(-2)

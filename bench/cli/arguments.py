@@ -1,4 +1,4 @@
-"""The arguments that several commands share, with their help, and what they lead to."""
+"""Arguments that several commands share, with their help, and how they become a grid, a plan and options."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ Out = Annotated[Path | None, option("--out", "-o", metavar="FILE", text="Write t
 RESULTS = Path("results")
 
 
-def planned(name: str, sets: list[str] | None, encoders: list[str] | None, options: Options) -> tuple[Grid, Plan]:
-    """The grid and where it stands; what is wrong with the data is told at once."""
+def load_plan(name: str, sets: list[str] | None, encoders: list[str] | None, options: Options) -> tuple[Grid, Plan]:
+    """The grid of that name and its plan; prints a warning for each problem with the data."""
     from pzsl_bench.planning.grid import load_grid
     from pzsl_bench.planning.plan import make_plan
 
@@ -108,14 +108,14 @@ def planned(name: str, sets: list[str] | None, encoders: list[str] | None, optio
         # As JSON, because WEIGHTS may be a path, and a path may hold anything.
         overrides.append(f"encoders={json.dumps(encoders)}")
     grid = load_grid(name, overrides)
-    found = make_plan(grid, options)
-    for problem in found.problems:
+    plan = make_plan(grid, options)
+    for problem in plan.problems:
         complain(f"warning: {problem}")
-    return grid, found
+    return grid, plan
 
 
 def run_options(*, results: Path, device: str, memory: str | None, **more: Any) -> Options:
-    """How to run; checked before any cell is touched, since a misspelt size is no failure of every cell."""
+    """The options of a run, checked before it starts: a misspelt size must not become a failure of every cell."""
     from pzsl_bench.planning.options import Options
     from pzsl_bench.training import memory as memory_budget
 
@@ -127,7 +127,7 @@ def run_options(*, results: Path, device: str, memory: str | None, **more: Any) 
 
 
 def folder(results: Path) -> Path:
-    """A results folder that can be one."""
+    """The results folder, refused if it is a file."""
     if results.exists() and not results.is_dir():
         raise UserError(f"--results {results} is a file, not a folder")
     return results

@@ -1,4 +1,4 @@
-"""Run a landmark and lay the results beside its numbers."""
+"""Run a landmark and compare the results with its numbers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pzsl_bench.reports.landmark import Landmark
 
 
-def planned(landmark: Landmark, options: Options) -> Plan:
-    """Where the landmark's cells stand; a landmark of which nothing can run is refused in one line."""
+def plan_landmark(landmark: Landmark, options: Options) -> Plan:
+    """The plan of the landmark's grid; a landmark of which no cell can run is refused."""
     plan = make_plan(landmark.grid, options)
     if all(p.state is State.BLOCKED for p in plan.cells) and plan.problems:
         raise MissingDataError(f"landmark '{landmark.name}' cannot run: {'; '.join(plan.problems)}")
@@ -30,7 +30,7 @@ def planned(landmark: Landmark, options: Options) -> Plan:
 def reproduce(landmark: Landmark, plan: Plan, options: Options) -> list[Comparison] | None:
     """Compute what is missing and compare; None when the run was interrupted.
 
-    Progress goes to stderr, so that the table can be handed on by a pipe.
+    Progress goes to stderr, so that the table can be piped.
     """
     write_grid(landmark.grid, options.results)
     if plan.todo(options.retry_failed, options.fresh):

@@ -19,10 +19,10 @@ from pzsl_bench.cli.progress import complain
 
 
 class Commands(TyperGroup):
-    """All commands, with one way to end for each kind of mishap."""
+    """All commands. A mistake of the user ends in exit code 2, an interruption in 130."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Remember the words of the command line, for the advice how to resume."""
+        """Remember the words of the command line, to print the command that resumes it."""
         extra.setdefault("obj", list(args))
         return super().make_context(info_name, args, parent, **extra)
 
@@ -34,7 +34,7 @@ class Commands(TyperGroup):
             complain(f"error: {' '.join(str(error).split())}")
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            # A run tells of its own interruptions; this one came before or after its cells.
+            # A run handles an interruption itself; this one came before or after it.
             complain(f"interrupted; to go on: {shlex.join([PROGRAM, *ctx.obj])}")
             raise typer.Exit(130) from None
 
@@ -55,13 +55,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot write ± must not take the table with it.
             stream.reconfigure(errors="replace")
-    # A damaged cache or an unreadable image is told in one line, without a line of our code behind it.
+    # A warning, of a damaged cache for example, is one line, without the line of our code that raised it.
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     app(prog_name=PROGRAM)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
 

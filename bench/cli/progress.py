@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pzsl_bench.records.record import Record
 
-PAUSE = 5.0
+SECONDS_BETWEEN_LINES = 5.0
 """Seconds between two plain lines about the same thing."""
 
 
@@ -41,8 +41,8 @@ class PlainProgress:
         self.cells = 0
         self.records: list[Record] = []
         self.failures = 0
-        self._since = self._working = time.monotonic()
-        self._told: dict[str, float] = {}
+        self._started = self._working = time.monotonic()
+        self._printed_at: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -53,24 +53,24 @@ class PlainProgress:
         pass
 
     def started(self, cells: int, stacks: int) -> None:
-        """So much is to do."""
+        """Print how many cells and stacks there are."""
         self.cells = cells
         self.say(f"{cells} cells to compute, in {stacks} stacks")
 
     def encoding(self, what: str, done: int, total: int) -> None:
-        """Images of a dataset, encoded so far."""
+        """Print now and then how many images are encoded."""
         if done >= total or self._due("encoding"):
             self.say(f"{what}: {done} of {total} images")
         self._working = time.monotonic()
 
     def stack(self, label: str, size: int) -> None:
-        """A stack begins."""
+        """Plain lines do not name stacks."""
 
     def epochs(self, done: int, total: int) -> None:
-        """Epochs of the stack in training."""
+        """Plain lines do not count epochs."""
 
     def record(self, record: Record) -> None:
-        """A cell has ended."""
+        """Keep the record of a cell that has ended; print why, if it has no result."""
         self.records.append(record)
         if record.status != "done":
             self.failures += 1
@@ -85,25 +85,25 @@ class PlainProgress:
         self.say(f"note: {text}")
 
     def advance(self) -> None:
-        """Tell how far the run is, now and then."""
+        """Print now and then how far the run is."""
         done = len(self.records)
         if done >= self.cells or self._due("cells"):
             now = time.monotonic()
-            # Encoding comes once and first, so it says nothing about the cells to come.
-            ahead = (now - self._working) / max(done, 1) * (self.cells - done)
-            left = f", about {duration(ahead)} left" if done < self.cells else ""
-            self.say(f"{done} of {self.cells} cells, {self.failures} failed, {duration(now - self._since)}{left}")
+            # Encoding comes once and first, so its time is no guide to the cells to come.
+            seconds_left = (now - self._working) / max(done, 1) * (self.cells - done)
+            left = f", about {duration(seconds_left)} left" if done < self.cells else ""
+            self.say(f"{done} of {self.cells} cells, {self.failures} failed, {duration(now - self._started)}{left}")
 
     def say(self, text: str) -> None:
-        """Print a line at once, so that a log file is never behind."""
+        """Print a line without delay, so that a log file is up to date."""
         self.stream.write(f"{text}\n")
         self.stream.flush()
 
     def _due(self, topic: str) -> bool:
         now = time.monotonic()
-        if now - self._told.get(topic, self._since) < PAUSE:
+        if now - self._printed_at.get(topic, self._started) < SECONDS_BETWEEN_LINES:
             return False
-        self._told[topic] = now
+        self._printed_at[topic] = now
         return True
 
 
@@ -116,7 +116,7 @@ class BarProgress(PlainProgress):
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self.size = 0
-        self.inside = 0.0
+        self.in_stack = 0.0
         self.reached = 0.0
         self.progress: Progress = Progress(
             TextColumn("{task.description}"),
@@ -156,27 +156,27 @@ class BarProgress(PlainProgress):
 
     def stack(self, label: str, size: int) -> None:
         """Name the stack beside the bar."""
-        self.size, self.inside = size, 0.0
+        self.size, self.in_stack = size, 0.0
         if self.main is not None:
             self.progress.update(self.main, description=label if len(label) < 40 else f"{label[:39]}…")
 
     def epochs(self, done: int, total: int) -> None:
-        """Part of a stack is part of its cells."""
-        self.inside = self.size * done / max(total, 1)
+        """Count the share of epochs as that share of the stack's cells."""
+        self.in_stack = self.size * done / max(total, 1)
         self.advance()
 
     def advance(self) -> None:
         """Move the bar; it never goes back when a stack turns into records."""
         done = len(self.records)
-        self.inside = min(self.inside, self.cells - done)
+        self.in_stack = min(self.in_stack, self.cells - done)
         failed = f" · [red]{self.failures} failed[/red]" if self.failures else ""
         if self.main is not None:
-            self.reached = max(self.reached, done + self.inside)
+            self.reached = max(self.reached, done + self.in_stack)
             self.progress.update(self.main, completed=self.reached, count=f"{done}/{self.cells}{failed}")
 
     def record(self, record: Record) -> None:
-        """The stack's share becomes a record."""
-        self.inside = max(self.inside - 1, 0.0)
+        """Take the cell out of the stack's share, now that it has a record."""
+        self.in_stack = max(self.in_stack - 1, 0.0)
         super().record(record)
 
     def say(self, text: str) -> None:
@@ -185,12 +185,12 @@ class BarProgress(PlainProgress):
 
 
 def tell(text: str) -> None:
-    """A line for the reader."""
+    """Print a line on stdout."""
     sys.stdout.write(f"{text}\n")
 
 
 def complain(text: str) -> None:
-    """A line on stderr."""
+    """Print a line on stderr."""
     sys.stdout.flush()
     sys.stderr.write(f"{text}\n")
 

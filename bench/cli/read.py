@@ -22,8 +22,8 @@ from pzsl_bench.cli.arguments import (
     Set,
     TableFormat,
     folder,
+    load_plan,
     option,
-    planned,
 )
 from pzsl_bench.cli.progress import complain
 
@@ -62,16 +62,16 @@ def table(
     from pzsl_bench.planning.options import Options
     from pzsl_bench.records.frame import frame
 
-    checked, found = planned(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
-    records = found.records()
+    loaded, plan = load_plan(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
+    records = plan.records()
     if not records:
-        raise UserError(f"no result of grid '{checked.name}' under {results}; first: {PROGRAM} run --grid {grid}")
-    _note_gaps(found)
-    from pzsl_bench.reports.run_files import telling_metrics
-    from pzsl_bench.reports.tables import table as lay_out
+        raise UserError(f"no result of grid '{loaded.name}' under {results}; first: {PROGRAM} run --grid {grid}")
+    _note_gaps(plan)
+    from pzsl_bench.reports.run_files import main_metrics
+    from pzsl_bench.reports.tables import table as table_of
 
-    metric = metric or telling_metrics(records)[0]
-    hand_over(lay_out(frame(records), metric, fmt=fmt.value, seeds=len(checked.axes.seeds)), out)
+    metric = metric or main_metrics(records)[0]
+    hand_over(table_of(frame(records), metric, fmt=fmt.value, seeds=len(loaded.axes.seeds)), out)
 
 
 def export(
@@ -94,9 +94,9 @@ def export(
     from pzsl_bench.planning.options import Options
     from pzsl_bench.records.frame import frame
 
-    _, found = planned(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
-    _note_gaps(found)
-    rows = frame(found.records())
+    _, plan = load_plan(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
+    _note_gaps(plan)
+    rows = frame(plan.records())
     if fmt is RowFormat.CSV:
         hand_over(rows.to_csv(index=False), out)
     else:
@@ -156,21 +156,21 @@ def doctor(results: Results = RESULTS, data: Data = None, cache: Cache = None) -
     from pzsl_bench.encoding.cache import cache_root
     from pzsl_bench.reports.doctor import checks
 
-    bad = 0
+    problems = 0
     for check in checks(results, cache_root(cache), data):
-        bad += not check.ok
+        problems += not check.ok
         typer.echo(f"{'ok ' if check.ok else 'BAD'} {check.name}: {check.detail}")
         if not check.ok and check.fix:
             typer.echo(f"      {check.fix}")
-    if bad:
-        complain(f"{bad} of these need attention")
+    if problems:
+        complain(f"{problems} of these need attention")
         raise typer.Exit(1)
 
 
-def _note_gaps(found: Plan) -> None:
-    gaps = sum(planned.record is None and not planned.lack for planned in found.cells)
+def _note_gaps(plan: Plan) -> None:
+    gaps = sum(planned.record is None and not planned.lack for planned in plan.cells)
     if gaps:
-        complain(f"note: {gaps} of {len(found.cells)} cells have no result yet")
+        complain(f"note: {gaps} of {len(plan.cells)} cells have no result yet")
 
 
 def hand_over(text: str, out: Path | None) -> None:

@@ -86,7 +86,7 @@ def reproduce(
 
         typer.echo(listing("landmarks"))
         return
-    from pzsl_bench.cli.landmark_run import planned
+    from pzsl_bench.cli.landmark_run import plan_landmark
     from pzsl_bench.cli.landmark_run import reproduce as run_and_compare
     from pzsl_bench.cli.run_report import describe_plan
     from pzsl_bench.reports.comparison import verdict
@@ -109,7 +109,7 @@ def reproduce(
     landmark = load_landmark(name, encoder)
     if rows:
         landmark = landmark.only(rows)
-    plan = planned(landmark, options)
+    plan = plan_landmark(landmark, options)
     if dry_run:
         typer.echo(describe_plan(plan, retry_failed=retry_failed, fresh=fresh))
         return

@@ -1,4 +1,4 @@
-"""The command that looks for images by words: retrieve."""
+"""The command `retrieve`, which finds images by words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pzsl_bench.cli.arguments import Cache, Data, Device, Download, option
 if TYPE_CHECKING:
     from pzsl_bench.data.source import Images
     from pzsl_bench.reports.contact_sheet import Tile
-    from pzsl_bench.reports.retrieve import Found
+    from pzsl_bench.reports.retrieve import Ranking
 
 
 def retrieve(
@@ -64,7 +64,7 @@ def retrieve(
     source = opened.open()
     if out is not None and source.images is None:
         raise UserError(f"dataset '{dataset}' brings features only, so there are no images to draw; leave --out away")
-    found = find(
+    ranking = find(
         source,
         dataset,
         find_encoder(encoder or opened.default_encoder, cache),
@@ -76,15 +76,15 @@ def retrieve(
         download=download,
         progress=PlainProgress(sys.stderr).encoding,
     )
-    typer.echo(columns(lines(found)))
-    if found.verdict:
-        typer.echo(found.verdict)
+    typer.echo(columns(lines(ranking)))
+    if ranking.verdict:
+        typer.echo(ranking.verdict)
     if out is not None and source.images is not None:
-        contact_sheet.save(out, f"{dataset}: {found.text}", _tiles(found, source.images))
+        contact_sheet.save(out, f"{dataset}: {ranking.text}", _tiles(ranking, source.images))
         complain(f"sheet: {out}")
 
 
-def _tiles(found: Found, images: Images) -> list[Tile]:
+def _tiles(ranking: Ranking, images: Images) -> list[Tile]:
     """A picture for each image found."""
     from pzsl_bench.encoding.image_reading import read_one
     from pzsl_bench.reports.contact_sheet import Tile
@@ -95,5 +95,5 @@ def _tiles(found: Found, images: Images) -> list[Tile]:
             (f"{rank}. image {hit.image}, {hit.score:.3f}", ", ".join(hit.names)),
             hit.right,
         )
-        for rank, hit in enumerate(found.hits, 1)
+        for rank, hit in enumerate(ranking.hits, 1)
     ]

@@ -30,8 +30,8 @@ from pzsl_bench.cli.arguments import (
     RetryFailed,
     Set,
     folder,
+    load_plan,
     option,
-    planned,
     run_options,
 )
 
@@ -80,17 +80,17 @@ def run(
         cache=cache,
         download=download,
     )
-    checked, found = planned(grid, sets, encoder, options)
+    loaded, grid_plan = load_plan(grid, sets, encoder, options)
     if dry_run:
-        typer.echo(describe_plan(found, retry_failed=retry_failed, fresh=fresh))
+        typer.echo(describe_plan(grid_plan, retry_failed=retry_failed, fresh=fresh))
         return
     # --fresh would compute the finished cells once more.
     again = [PROGRAM, *(word for word in context.obj if word != "--fresh")]
-    kept = options.results / "grids" / f"{checked.name}.yaml"
-    view = [PROGRAM, "table", "--grid", str(kept) if sets or encoder else grid]
+    grid_file = options.results / "grids" / f"{loaded.name}.yaml"
+    view = [PROGRAM, "table", "--grid", str(grid_file) if sets or encoder else grid]
     for name, value, default in (("results", results, RESULTS), ("data", data, None), ("cache", cache, None)):
         view += [f"--{name}", str(value)] if value != default else []
-    code = compute(checked, found, options, again=shlex.join(again), view=shlex.join(view))
+    code = compute(loaded, grid_plan, options, again=shlex.join(again), view=shlex.join(view))
     if code:
         raise typer.Exit(code)
 
@@ -116,11 +116,11 @@ def plan(
     from pzsl_bench.cli.run_report import describe_plan
     from pzsl_bench.planning.options import Options
 
-    _, found = planned(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
-    typer.echo(describe_plan(found))
+    _, grid_plan = load_plan(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
+    typer.echo(describe_plan(grid_plan))
     if cells:
-        for one in found.cells:
-            typer.echo(f"  {one.state:8} {one.cell}")
+        for planned in grid_plan.cells:
+            typer.echo(f"  {planned.state:8} {planned.cell}")
 
 
 def sync(
@@ -151,10 +151,10 @@ def sync(
     if not names:
         raise UserError(f"no grid was run under {results}; first: {PROGRAM} run --grid quick")
     for name in names:
-        checked, found = planned(name, sets, encoder, options)
-        held = found.records()
-        written = mlflow_mirror.sync(held, uri=None, grid=checked.name, artifacts=results / "artifacts")
-        typer.echo(f"{checked.name}: {len(held)} records; {written} runs written to {mlflow_mirror.tracking_uri()}")
+        loaded, grid_plan = load_plan(name, sets, encoder, options)
+        records = grid_plan.records()
+        written = mlflow_mirror.sync(records, uri=None, grid=loaded.name, artifacts=results / "artifacts")
+        typer.echo(f"{loaded.name}: {len(records)} records; {written} runs written to {mlflow_mirror.tracking_uri()}")
 
 
 def ui(

@@ -1,4 +1,4 @@
-"""A run as its reader meets it: progress, tables, closing words."""
+"""Run a plan and print what the user sees of it: progress, tables, a summary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.cli.progress import complain, duration, tell, watch
-from pzsl_bench.reports.run_files import old_tables, table_paths, telling_metrics, write_grid, write_tables
+from pzsl_bench.reports.run_files import main_metrics, old_tables, table_paths, write_grid, write_tables
 
 if TYPE_CHECKING:
     from pzsl_bench.planning.grid import Grid
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) -> int:
-    """Run what is to do and show it; returns the exit code.
+    """Compute the cells that are to do and show the results; returns the exit code.
 
     `again` is the command that goes on after an interruption, `view` the one that prints the table.
     """
@@ -31,7 +31,7 @@ def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) 
 
     write_grid(grid, options.results)
     for path in old_tables(options.results, grid.name):
-        # Whatever stops this run, no table may stay behind that tells of another state.
+        # If this run is stopped, no table of an earlier state may be left.
         path.unlink(missing_ok=True)
     with watch(sys.stdout) as listener:
         outcome = carry_out(plan, options, listener)
@@ -43,16 +43,16 @@ def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) 
     if outcome.interrupted:
         complain(f"interrupted; every finished cell is kept. To go on: {again}")
         return 130
-    bad = outcome.failed + outcome.diverged
-    if bad:
-        complain(f"{bad} cells failed; their records under {options.results / 'records'} say why")
+    without_result = outcome.failed + outcome.diverged
+    if without_result:
+        complain(f"{without_result} cells failed; their records under {options.results / 'records'} say why")
     lacking = sum(bool(planned.lack) for planned in plan.cells)
     if lacking:
         complain(f"{lacking} cells are left out: their datasets lack what their methods need")
     blocked = states.get("blocked", 0) - lacking + outcome.blocked
     if blocked:
         complain(f"{blocked} cells are blocked: their data or weights are not here (pzsl-bench doctor)")
-    return 1 if bad or blocked else 0
+    return 1 if without_result or blocked else 0
 
 
 def carry_out(plan: Plan, options: Options, listener: Listener) -> Outcome:
@@ -75,7 +75,7 @@ def _nothing_to_do(grid: Grid, plan: Plan, options: Options, states: dict[str, i
     tell(f"nothing to do: {', '.join(f'{number} {state}' for state, number in states.items())}")
     if states.get("failed"):
         tell("failed cells are computed again with --retry-failed")
-    metrics = telling_metrics(plan.records())
+    metrics = main_metrics(plan.records())
     missing = not all(path.exists() for path in table_paths(options.results, grid.name, metrics).values())
     if write_grid(grid, options.results) or missing:
         # An earlier run was killed, or ran another selection; pandas is imported in this case only.

@@ -1,4 +1,4 @@
-"""The commands about synonyms: show and check what there is, have a model write more, draw a class."""
+"""The commands about synonyms: show them, check them, let a language model write them, draw those of a class."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="""Show, check, write and draw other words for classes.
 
-    For each class the first of these has the say: DIR/synonyms/DATASET.json (--data DIR), the same name in the cache,
-    the list that comes with the package, WordNet if nltk and its data are installed, and else the name alone.
+    For each class the first of these that has it is used: DIR/synonyms/DATASET.json (--data DIR), the same name in the
+    cache, the list that comes with the package, WordNet if nltk and its data are installed, and else the name alone.
 
     \b
     Examples:
@@ -68,14 +68,14 @@ def show(
     source = _open(dataset, data)
     root = cache_root(cache)
     found = look_up(dataset, source.class_names, data, root)
-    wanted = [_number(source, name)] if name is not None else range(len(source.class_names))
-    for number in wanted:
-        own, *others = found.synonyms.names[number]
-        typer.echo(f"{own} ({found.synonyms.sources[number]}): {', '.join(others) or '-'}")
+    numbers = [_number(source, name)] if name is not None else range(len(source.class_names))
+    for number in numbers:
+        class_name, *others = found.synonyms.names[number]
+        typer.echo(f"{class_name} ({found.synonyms.sources[number]}): {', '.join(others) or '-'}")
     if name is not None:
         entry = found.entries[number]
-        own_clashes = [clash for clash in found.clashes if clash.left_out_of == own]
-        for clash in own_clashes:
+        clashes = [clash for clash in found.clashes if clash.left_out_of == class_name]
+        for clash in clashes:
             typer.echo(f"  left out, as it also stands for {clash.also}: {clash.text}")
         facts = {
             "whole prompts": "yes, no template is used" if entry.as_prompt else "",
@@ -121,17 +121,17 @@ def check(
     from pzsl_bench.synonyms.report import as_table, errors, notes, report
     from pzsl_bench.synonyms.words import look_up
 
-    how = _compactness(eps_rule, eps, rho, quantile, metric)
+    compactness = _compactness(eps_rule, eps, rho, quantile, metric)
     source = _open(dataset, data)
     found = look_up(dataset, source.class_names, data, cache_root(cache))
-    chosen = _encoder(dataset, encoder, cache)
-    if isinstance(chosen, NoEncoder):
+    chosen_encoder = _encoder(dataset, encoder, cache)
+    if isinstance(chosen_encoder, NoEncoder):
         complain("note: without an encoder nothing is said of tokens and spaces; --encoder NAME:WEIGHTS names one")
         classes = report(found, source)
     else:
-        model = chosen.load(download=download)
-        names = _vectors(source, dataset, chosen, model, found, cache)
-        classes = report(found, source, model, names, how)
+        model = chosen_encoder.load(download=download)
+        names = _vectors(source, dataset, chosen_encoder, model, found, cache)
+        classes = report(found, source, model, names, compactness)
     typer.echo(as_table(classes))
     for line in notes(classes):
         typer.echo(f"note: {line}")
@@ -186,17 +186,17 @@ def generate(
     source = _open(dataset, data)
     path = refuse_folder(out) if out is not None else cache_root(cache) / FOLDER / file_names(dataset)[0]
     writer = Writer(chat, dataset, source.class_names, path, most)
-    wanted = chosen(source.class_names, only or [])
+    classes = chosen(source.class_names, only or [])
     if dry_run:
-        typer.echo(f"{SYSTEM}\n\n{writer.question(wanted[0])}")
+        typer.echo(f"{SYSTEM}\n\n{writer.question(classes[0])}")
         return
     if chat.is_exposed:
         complain(f"warning: the key goes to {chat.host} unencrypted; https:// would hide it")
-    failed = writer.write(wanted, fresh, typer.echo)
+    failed = writer.write(classes, fresh, typer.echo)
     if not failed:
-        typer.echo(f"all {len(wanted)} classes are in {path}; next: {PROGRAM} synonyms check {dataset}")
+        typer.echo(f"all {len(classes)} classes are in {path}; next: {PROGRAM} synonyms check {dataset}")
         return
-    complain(f"{len(failed)} of {len(wanted)} classes are missing in {path}: {', '.join(failed)}")
+    complain(f"{len(failed)} of {len(classes)} classes are missing in {path}: {', '.join(failed)}")
     complain("the same command asks for them again")
     raise typer.Exit(1)
 
@@ -238,23 +238,23 @@ def plot(
     from pzsl_bench.synonyms.report import report
     from pzsl_bench.synonyms.words import look_up
 
-    how = _compactness(eps_rule, eps, rho, quantile, metric)
+    compactness = _compactness(eps_rule, eps, rho, quantile, metric)
     path = check_suffix(out or Path(f"synonyms-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')}.png"))
     source = _open(dataset, data)
     number = _number(source, name)
-    chosen = _encoder(dataset, encoder, cache)
-    if isinstance(chosen, NoEncoder):
+    chosen_encoder = _encoder(dataset, encoder, cache)
+    if isinstance(chosen_encoder, NoEncoder):
         raise UserError(f"dataset '{dataset}' needs an encoder that reads names: --encoder NAME:WEIGHTS")
     found = look_up(dataset, source.class_names, data, cache_root(cache))
-    names = _vectors(source, dataset, chosen, chosen.load(download=download), found, cache)
-    one = report(found, source, None, names, how)[number]
-    assert one.space is not None
-    drawn = picture(one.name, one.names, one.space, how)
+    names = _vectors(source, dataset, chosen_encoder, chosen_encoder.load(download=download), found, cache)
+    facts = report(found, source, None, names, compactness)[number]
+    assert facts.space is not None
+    drawing = picture(facts.name, facts.names, facts.space, compactness)
     if images:
-        made = encode(source, dataset, chosen, cache=cache_root(cache), download=download)
-        drawn = with_images(drawn, one.space, images_of(source, made, number))
-    draw(drawn, path)
-    typer.echo(f"{path}: {drawn.title}")
+        encoded = encode(source, dataset, chosen_encoder, cache=cache_root(cache), download=download)
+        drawing = with_images(drawing, facts.space, images_of(source, encoded, number))
+    draw(drawing, path)
+    typer.echo(f"{path}: {drawing.title}")
 
 
 def _open(dataset: str, data: Path | None) -> Source:
@@ -293,8 +293,8 @@ def _vectors(
     source: Source, dataset: str, encoder: Encoder, model: LoadedEncoder, found: Found, cache: Path | None
 ) -> NDArray[np.float32]:
     from pzsl_bench.encoding.cache import cache_root
+    from pzsl_bench.encoding.encode import class_texts_of
     from pzsl_bench.synonyms.name_vectors import name_texts
-    from pzsl_bench.synonyms.report import own_texts
 
-    own = own_texts(source, encoder, model)
-    return name_texts(source, dataset, encoder, found.synonyms, own, cache=cache_root(cache))
+    class_texts = class_texts_of(source, encoder, model)
+    return name_texts(source, dataset, encoder, found.synonyms, class_texts, cache=cache_root(cache))

@@ -1,4 +1,4 @@
-"""What a method is: the contract between one row of the paper's table and the harness.
+"""The base classes of methods: the contract between a method and the harness.
 
 A method is a frozen dataclass of hyper-parameters, written for one run; it never sees a replica axis. The harness
 lifts it over a stack of runs with `torch.func.vmap`, so code inside `loss`, `refine`, `solve` and `forward` must not
@@ -29,9 +29,9 @@ class Method(ABC):
 
     info: ClassVar[MethodInfo]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Named sets of settings, for a method with a setting `preset`; what is set beside it wins."""
+    """Named sets of settings, for a method with a setting `preset`; settings given beside it take precedence."""
     tasks: ClassVar[frozenset[str]] = frozenset({"classes"})
-    """What it can be asked: "classes", of which every image has one, or "tags", of which an image may have several."""
+    """The tasks that it can do: "classes", where every image has one, or "tags", where an image may have several."""
 
     @property
     def transductive(self) -> bool:
@@ -48,29 +48,29 @@ class Method(ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a dataset must have for this method, in the words of `bench/contract/needs.py`."""
+        """What a dataset must have for this method, by the names in `bench/contract/needs.py`."""
         return frozenset()
 
     @classmethod
     def unused(cls) -> Mapping[str, str]:
-        """Settings of a base class that say nothing of this one, each with the reason; they cannot be set."""
+        """Inherited settings that have no effect for this method, each with the reason; setting one is an error."""
         return {}
 
 
 @dataclass(frozen=True)
 class Fed(Method):
-    """A method for ordinary labels, which candidate sets must first be made into: `class Ale(Fed, Gradient)`."""
+    """A method for ordinary labels; a feed first turns candidate sets into such labels: `class Ale(Fed, Gradient)`."""
 
     candidates_as: str = hyper("uniform", "how candidates are fed", choices=FEEDS)
 
     @property
     def feed(self) -> str:
-        """As set."""
+        """The setting `candidates_as`."""
         return self.candidates_as
 
     @property
     def needs(self) -> frozenset[str]:
-        """The encoder's own scores exist only where it encoded texts and images alike."""
+        """Also what the feed needs: some score images by the encoder, which must have encoded the texts too."""
         return super().needs | feed_needs(self.candidates_as)
 
 
@@ -88,9 +88,10 @@ class ClosedForm(Method):
         """The learned tensors."""
 
     def prepare(self, state: State, texts: Tensor) -> State:
-        """What `score` finds in place of the state: made once for C texts, from what the first run has learned.
+        """What `score` receives in place of the state, computed once for C texts from the state of the first run.
 
-        For methods that learn nothing of images: their runs are alike, `score` is called on plain tensors then.
+        Only for methods that learn nothing from images, so that all runs are the same. If a method overrides this,
+        `score` is called on plain tensors, outside of `vmap`.
         """
         return state
 
@@ -108,13 +109,13 @@ class Gradient(Method):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("weights",)
-    """Which per-image tensors the loss wants: "weights", "candidates", "marks"."""
+    """Which per-image tensors the loss reads: "weights", "candidates", "marks"."""
     looks: ClassVar[int] = 0
-    """How many other views of an image a step wants; needs a setting `views` (see `Viewed`)."""
+    """How many other views of an image a step reads; needs a setting `views` (see `Viewed`)."""
 
     head: str = hyper(
         "auto",
-        "how images meet labels; auto: cosine where classes have texts as wide as images, else linear",
+        "which head turns features into logits; auto: cosine where classes have texts as wide as images, else linear",
         choices=HEADS,
     )
     prototypes: str = hyper(
@@ -145,26 +146,26 @@ class Gradient(Method):
 
     @property
     def feed(self) -> str:
-        """What the label weights start from."""
+        """The feed that the label weights start from."""
         return STARTS[self.init_confidence]
 
     @property
     def needs(self) -> frozenset[str]:
-        """A cosine head meets texts."""
+        """A cosine head needs class texts; prototypes and the start of the label weights may need more."""
         texts = frozenset({"texts"} if self.head == "cosine" else ())
         return texts | PROTOTYPES[self.prototypes] | feed_needs(STARTS[self.init_confidence])
 
     @classmethod
     def unused(cls) -> Mapping[str, str]:
-        """The start is for methods whose weights it can be, prototypes are for those with the shared heads."""
-        found = {}
+        """`init_confidence` needs label weights that start from `Study.targets`, `prototypes` the shared heads."""
+        reasons = {}
         if issubclass(cls, Fed):
-            found["init_confidence"] = "candidates_as says what its labels are"
+            reasons["init_confidence"] = "candidates_as says what its labels are"
         elif "weights" not in cls.reads or cls.first_weights is not Gradient.first_weights or cls.info.reveals_truth:
-            found["init_confidence"] = "it does not start from label weights of that kind"
+            reasons["init_confidence"] = "it does not start from label weights of that kind"
         if cls.__dataclass_fields__["head"].metadata["choices"] != HEADS:
-            found["prototypes"] = "it compares images with classes in a way of its own"
-        return found
+            reasons["prototypes"] = "it compares images with classes in a way of its own"
+        return reasons
 
     @property
     def second_pass(self) -> bool:
@@ -188,7 +189,7 @@ class Gradient(Method):
         return {}
 
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
-        """Names and shapes of the uniform random numbers that a step on so many images and classes wants."""
+        """Names and shapes of the uniform random numbers that a step on so many images and classes reads."""
         return {}
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
@@ -196,7 +197,7 @@ class Gradient(Method):
         raise NotImplementedError
 
     def refine(self, output: Output, batch: Batch) -> Tensor | None:
-        """(B, K) new weights of the batch's images, from the loss's forward pass or the second one; None keeps them."""
+        """(B, K) new label weights, from the forward pass of the loss or from the second pass; None keeps them."""
         return None
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
@@ -209,7 +210,7 @@ class Gradient(Method):
             return loss, Update(self.refine(output.detached(), batch))
 
     def revise(self, net: Net, batch: Batch) -> Update:
-        """What the parameters after the optimiser's step change; called without gradients, if `second_pass`."""
+        """What the new parameters change after the optimiser's step; without gradients, only if `second_pass`."""
         return Update(self.refine(Output(net(batch.features)), batch))
 
     def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
@@ -217,22 +218,22 @@ class Gradient(Method):
         return Update()
 
     def extra_floats(self, study: Study) -> int:
-        """About how many numbers a step on one run holds besides what a small module does."""
+        """Estimated floats that one step of one run keeps in memory beyond the head's own."""
         return 0
 
     def prepare(self, net: Net, memory: State) -> State:
-        """What `score` finds in the memory besides: made once for the C texts of `net`, after training."""
+        """Further tensors in the memory of `score`, computed once for the C texts of `net` after training."""
         return {}
 
     def score(self, net: Net, memory: State, features: Tensor) -> Tensor:
-        """(M, C) scores for the C texts of `net`, seen classes first; (M, K) from heads that know no others."""
+        """(M, C) scores for the C texts of `net`, seen classes first; (M, K) from heads without unseen classes."""
         scores: Tensor = net(features)
         return scores
 
 
 @dataclass(frozen=True)
 class Viewed(Gradient):
-    """A gradient method that lives on several views of an image."""
+    """A gradient method that reads several views of an image."""
 
     views: str = hyper(
         "crops",
@@ -243,5 +244,5 @@ class Viewed(Gradient):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Crops must have been encoded."""
+        """Also encoded crops, unless the views are made with noise."""
         return super().needs | ({"views"} if self.views == "crops" else set())

@@ -13,7 +13,7 @@ from pzsl_bench.contract.study import Study, normalise
 HEADS = ("auto", "cosine", "linear", "mlp")
 """The kinds that `build_head` builds."""
 SPEED = 30.0
-"""How much faster than other parameters the logarithm of a learned scale moves."""
+"""Factor by which the logarithm of a learned scale moves faster than other parameters."""
 
 
 class Dense(nn.Module):
@@ -35,7 +35,7 @@ class Dense(nn.Module):
 
 
 def classifier(inputs: int, classes: int) -> Dense:
-    """A last layer as the partial-label literature starts it: Xavier-uniform weights, no bias yet."""
+    """A last layer, initialised as in the partial-label literature: Xavier-uniform weights, a bias of zero."""
     layer = Dense(inputs, classes)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -43,13 +43,13 @@ def classifier(inputs: int, classes: int) -> Dense:
 
 
 class Head(nn.Module):
-    """Features of its own, and logits from them."""
+    """A head in two steps: `embed` makes features of its own, `logits` scores classes by them."""
 
     width: int
-    """Of the features that `embed` makes."""
+    """Width of the features that `embed` makes."""
 
     def embed(self, features: Tensor) -> Tensor:
-        """(B, d) -> (B, width) the features that meet the labels."""
+        """(B, d) -> (B, width) the features that `logits` reads."""
         raise NotImplementedError
 
     def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
@@ -65,8 +65,8 @@ class CosineHead(Head):
     """A residual adapter on the image side, then scaled cosine to the class texts.
 
     x' = x + W2 relu(W1 x) with W2 starting at zero, so training starts at zero-shot CLIP and the same head scores
-    classes it never saw. The scale starts at the encoder's own. With a fixed scale a loss with flat targets can only
-    be met by flattening the features themselves, which ruins them: learned, it takes that part over.
+    classes it never saw. The scale starts at the encoder's own. With a fixed scale, a loss with flat targets can only
+    be lowered by flattening the features themselves, which ruins them; a learned scale can become smaller instead.
     """
 
     def __init__(self, width: int, hidden: int, scale: float, learn_scale: bool = False):
@@ -129,11 +129,11 @@ class MLPHead(Head):
 
 def build_head(kind: str, study: Study, hidden: int, learn_scale: bool = False) -> Head:
     """The head of that kind for a study's sizes."""
-    width, (classes, semantics) = study.features.shape[-1], study.texts.shape
-    if kind == "cosine" or (kind == "auto" and semantics == width):
-        if semantics != width:
+    width, (classes, text_width) = study.features.shape[-1], study.texts.shape
+    if kind == "cosine" or (kind == "auto" and text_width == width):
+        if text_width != width:
             raise UserError(
-                f"a cosine head needs images and class texts of one width, not {width} and {semantics};"
+                f"a cosine head needs images and class texts of one width, not {width} and {text_width};"
                 " head: linear or mlp works without texts"
             )
         return CosineHead(width, hidden, study.scale, learn_scale)

@@ -35,7 +35,7 @@ SHARED_HEAD = (
     "A cosine head over class texts with a residual adapter replaces the paper's networks, so that unseen classes can"
     " be scored; AdamW with a cosine schedule replaces the paper's optimiser and schedule."
 )
-"""A deviation of every partial-label method that is trained like all others here."""
+"""The deviation that all partial-label methods with the shared head and optimiser have in common."""
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ class MethodInfo:
     transductive: bool = False
     """It scores the images of an exam together, whatever its settings are; see `Method.transductive`."""
     reference: bool = False
-    """It stands at the head of every table, as all of the family "bound" do: what the others are measured by."""
+    """Others are measured by it: it stands at the head of every table, as all methods of the family "bound" do."""

@@ -1,15 +1,16 @@
-"""What a study can hold besides images and candidate sets, and which values of shared settings ask for it.
+"""The optional inputs of a method (class texts, crops, synonyms, text tower), and the settings that need them.
 
-A need is a word that a dataset, through an encoder, can meet or not:
+Every study has images and candidate sets. Any other input is a need with one of these names. Whether a need can be met
+depends on the dataset and the encoder:
 
-    texts             vectors of its classes
-    alignment         texts in the images' own space
-    views             encoded augmented crops of its images
-    text tower        the part of the encoder that reads class names, which are then in the texts
-    synonyms          the vectors of all names of a class, beside its texts
-    every name        the same in the place of the texts, at the exam too: each class is a list of names
-    ensemble texts    the mean of all names of a class in the place of its text
-    s3 texts          the mean of those names that hang together in the place of its text
+    texts             a vector for each class
+    alignment         class texts in the same space as the images
+    views             encoded augmented crops of the images
+    text tower        the part of the encoder that reads class names; the texts then hold the names for it
+    synonyms          the vectors of all names of each class, in addition to the texts
+    every name        the vectors of all names of each class in place of the texts, at the exam too
+    ensemble texts    in place of a class's text, the mean of all its names
+    s3 texts          in place of a class's text, the mean of those of its names that are close to each other
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from __future__ import annotations
 FEEDS = ("uniform", "random", "refined", "clip_prior", "s3_prior")
 """How candidates can become the soft labels `Study.targets`; see `bench/training/soft_labels.py`."""
 FEED_NEEDS = {"clip_prior": frozenset({"alignment"}), "s3_prior": frozenset({"alignment", "synonyms"})}
-"""What a feed scores images by."""
+"""What a feed needs to score the images by; a feed that is not listed needs nothing."""
 STARTS = {"uniform": "uniform", "clip": "clip_prior", "s3": "s3_prior"}
-"""The feed behind each `init_confidence`."""
+"""Values of the setting `init_confidence`, each with the feed that it stands for."""
 PROTOTYPES = {
     "name": frozenset[str](),
     "ensemble": frozenset({"alignment", "ensemble texts"}),
     "s3_center": frozenset({"alignment", "s3 texts"}),
 }
-"""What stands for a class where images are compared with texts, and what that needs."""
+"""Values of the setting `prototypes` (the vectors that stand for classes in a cosine head), each with its needs."""
 OF_NAMES = frozenset({"synonyms", "every name", "ensemble texts", "s3 texts"})
-"""Needs that only a dataset whose class names an encoder reads can meet, and that the words themselves determine."""
+"""Needs that only a dataset whose class names are read by an encoder can meet; results then depend on all names."""
 EXTRAS = OF_NAMES | {"text tower", "views"}
-"""Needs that are more work than the features themselves, so that they are met only where they are asked for."""
+"""Needs that cost additional work, so that they are met only for methods that have them."""
 
 
 def feed_needs(kind: str) -> frozenset[str]:
-    """What the labels of a feed need."""
+    """The needs of a feed."""
     return FEED_NEEDS.get(kind, frozenset())

@@ -1,4 +1,4 @@
-"""The registry of methods: how a class gets into it, and how settings make a method of it."""
+"""The registry of methods: registering a class, and configuring a method from settings."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def method(
             raise TypeError(f"{cls.__name__} has neither a loss nor a step of its own")
         if family not in FAMILIES:
             raise unknown("family", family, FAMILIES)
-        marks = (reveals_truth, transductive, reference or family == "bound")
-        cls.info = MethodInfo(name, title, family, version, citation, tuple(deviations), *marks)
+        flags = (reveals_truth, transductive, reference or family == "bound")
+        cls.info = MethodInfo(name, title, family, version, citation, tuple(deviations), *flags)
         METHODS.add(name, cls)
         return cls
 
@@ -45,7 +45,7 @@ def method(
 
 
 def configure(name: str, settings: Mapping[str, Any]) -> Method:
-    """The method of that name with some hyper-parameters set; mistakes are told in the user's words."""
+    """The method of that name with these hyper-parameters; a wrong setting is a UserError."""
     cls = METHODS.get(name)
     known = {f.name: f for f in fields(cls)}
     values: dict[str, Any] = {}
@@ -63,6 +63,6 @@ def configure(name: str, settings: Mapping[str, Any]) -> Method:
 
 
 def _preset(cls: type[Method], settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings behind a preset; `checked` tells of a name that does not exist."""
+    """The settings of the chosen preset, if any; a name that does not exist is left to `checked` to refuse."""
     name = settings.get("preset")
     return cls.presets.get(name, {}) if isinstance(name, str) else {}

@@ -1,4 +1,4 @@
-"""Hyper-parameters of methods: declared with their meaning, checked in the user's words."""
+"""Hyper-parameters of methods: how a method declares them, and how values that a user sets are checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method is handed and what it gives back: tensors of one run, with their names and shapes."""
+"""The tensors of one run that a method receives and returns, with their names and shapes."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ class Study:
     candidates: Tensor
     """(N, K) bool: the candidate set of every image."""
     targets: Tensor
-    """(N, K) rows that sum to one: the candidates as soft labels, uniform unless the method asked otherwise."""
+    """(N, K) rows that sum to one: the candidates as soft labels, uniform unless the method has another `feed`."""
     texts: Tensor
     """(K, a) embeddings of the seen class names; a = 0 where classes have no texts."""
     class_names: tuple[str, ...]
     scale: float
     """The encoder's own logit scale (1 / temperature)."""
     views: Tensor | None = None
-    """(V, N, d) encoded augmented crops of the same images, where there are any."""
+    """(V, N, d) encoded augmented crops of the same images; None where there are none."""
     tower: Tower | None = None
-    """The encoder's text tower, if asked for; the rows of `texts` are then such as it reads."""
+    """The encoder's text tower, only if the method needs it; the rows of `texts` are then in the form that it reads."""
     marks: Tensor | None = None
-    """(N, K) what is said of every tag of every image: 1 it has it, -1 it has it not, 0 nothing; None where an image
-    is of one class."""
+    """(N, K) the annotations of images with tags: 1 present, -1 absent, 0 not annotated; None where every image is of
+    one class."""
     synonyms: Tensor | None = None
-    """(K, m, a) all names of each class, its own first, rows of zeros at the end; only if asked for."""
+    """(K, m, a) vectors of all names of each class, the class name first, padded with rows of zeros; only if needed."""
 
 
 def nothing() -> Tensor:
-    """The place of a tensor that was not asked for."""
+    """An empty tensor, in place of one that the method does not read."""
     return torch.empty(0)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method sees of one mini-batch of one run; what it does not ask for is empty."""
+    """What a method sees of one mini-batch of one run; tensors that it does not read are empty."""
 
     features: Tensor = field(default_factory=nothing)
     """(B, d)"""
@@ -60,26 +60,26 @@ class Batch:
     candidates: Tensor = field(default_factory=nothing)
     """(B, K) bool; only if in `Gradient.reads`."""
     marks: Tensor = field(default_factory=nothing)
-    """(B, K) 1, -1 or 0 as floats: present, absent, not said; only if in `Gradient.reads`."""
+    """(B, K) 1, -1 or 0 as floats: present, absent, not annotated; only if in `Gradient.reads`."""
     views: Tensor = field(default_factory=nothing)
-    """(V, B, d) other looks at the same images, V as `Gradient.looks` says."""
+    """(V, B, d) other views of the same images; V is `Gradient.looks`."""
     rows: State = field(default_factory=dict)
     """The batch's rows of the tables that `Gradient.tables` made, each (B, ...)."""
     dice: State = field(default_factory=dict)
     """Uniform numbers in [0, 1), by the names and shapes that `Gradient.dice` gave."""
     memory: State = field(default_factory=dict)
-    """What the run carries from step to step."""
+    """Tensors that the run carries from step to step; see `Gradient.memory`."""
     progress: Tensor = field(default_factory=nothing)
     """Share of the training done, a number in [0, 1)."""
     epoch: Tensor = field(default_factory=nothing)
     """Number of the pass over the images, from 0."""
     most: int = 0
-    """The most labels that an image of the stack has: present tags, or candidates; 0 where that is not known."""
+    """Largest number of labels of an image in the stack: present tags, or candidates; 0 where it is not known."""
 
 
 @dataclass
 class Output:
-    """What the module made of a batch; `log_probs` is computed once for loss and refinement."""
+    """The module's output for a batch; `log_probs` is computed once for loss and refinement."""
 
     logits: Tensor
     """(B, K)"""
@@ -105,9 +105,9 @@ class Net:
     state: State
     texts: Tensor
 
-    def __call__(self, features: Tensor, **asked: Any) -> Any:
-        """What the module's forward returns for these features and the study's texts: logits, unless asked for more."""
-        return functional_call(self.module, self.state, (features, self.texts), asked)
+    def __call__(self, features: Tensor, **options: Any) -> Any:
+        """What the module's forward returns for these features and the study's texts: logits, unless options differ."""
+        return functional_call(self.module, self.state, (features, self.texts), options)
 
     def using(self, state: State) -> Net:
         """The same module with other parameters, such as their moving average."""
@@ -116,7 +116,7 @@ class Net:
 
 @dataclass(frozen=True)
 class Update:
-    """What changes besides the parameters."""
+    """What a step changes besides the parameters."""
 
     weights: Tensor | None = None
     """(B, K) new label weights of the batch's images; None keeps them."""
@@ -125,7 +125,7 @@ class Update:
     rows: State = field(default_factory=dict)
     """New rows of some of its tables."""
     notes: State = field(default_factory=dict)
-    """Numbers worth a curve, from `step`: their means over every epoch are recorded."""
+    """Numbers to record as curves, only from `step`: their means over every epoch."""
 
 
 def soft_cross_entropy(output: Output, weights: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 Where an image is of one class, its label becomes a set of candidates, and the true label is always one of them. Where
 it has tags, annotations are lost or wrong (`pzsl_bench.data.tag_corruption` has the rules). Both are a pure function of
-(dataset, ambiguity, rate, seed): the uniform numbers come from `chance`, never from a library stream, and the rate is
-not part of their key, so a higher rate only adds labels to the sets of a lower one, or takes more annotations away.
+(dataset, ambiguity, rate, seed): the uniform numbers come from `pzsl_bench.base.randomness`, never from a library
+stream. The rate is not part of their key, so a higher rate only adds labels to the sets of a lower one, or takes more
+annotations away.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from pzsl_bench.data.tag_corruption import Marks
 
 Mask = NDArray[np.bool_]
 LabelSets = Mask | Marks
-"""What methods are told: (N, K) candidate sets, or of tags 1 (present), -1 (absent) and 0 (not said) as int8."""
+"""The labels that methods see: (N, K) candidate sets, or int8 tags: 1 present, -1 absent, 0 not annotated."""
 Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a generator may look at: the harness's side of the training set."""
+    """What a generator may read of the training set. Unlike a study, it holds the true labels."""
 
     truth: NDArray[np.int64]
     """(N,) true seen class of every training image; empty where images have tags."""
@@ -38,9 +39,9 @@ class Labelled:
     texts: Reals
     """(K, a) unit embeddings of the seen class names."""
     reference: Callable[[], Reals]
-    """(N, K) logits of the reference model (the encoder's own zero-shot head); made only when asked for."""
+    """Makes (N, K) logits of the reference model, the encoder's own zero-shot head."""
     given: Mask | None = None
-    """(N, K) the candidate sets that the images came with, where they did."""
+    """(N, K) the dataset's own candidate sets, where it has them."""
     tags: Marks | None = None
     """(N, K) the true tags, where an image may have several."""
 
@@ -49,7 +50,7 @@ class Labelled:
         return self.truth_mask() if self.tags is None else self.tags
 
     def truth_mask(self) -> Mask:
-        """(N, K) one true label a row."""
+        """(N, K) with one true label in every row."""
         mask = np.zeros((len(self.truth), self.classes), dtype=bool)
         mask[np.arange(len(self.truth)), self.truth] = True
         return mask
@@ -71,14 +72,14 @@ class Ambiguity:
     needs: frozenset[str] = frozenset()
     """What a dataset must have for it: "texts" of its classes, "candidates" of its images."""
     rated: bool = True
-    """Whether it has a rate; without one, the rate is written 0."""
+    """Whether it has a rate; if not, the rate is written as 0."""
     task: str = "classes"
     """Whether it is for images of one class, or for images with tags."""
     least: int | None = None
-    """Its rate is a whole number, at least this one, and not a share."""
+    """For a rate that is a whole number and not a share: its smallest value."""
 
     def check_rate(self, rate: float) -> None:
-        """Raise UserError for a rate that it cannot have."""
+        """Raise UserError for a rate that is not allowed."""
         if self.least is not None:
             if rate < self.least or rate != int(rate):
                 raise UserError(
@@ -205,10 +206,10 @@ def given(labelled: Labelled, rate: float, stream: int) -> Mask:
 
 @ambiguity("rps", title="annotations lost", summary="every annotation is lost with probability rate", task="tags")
 def rps(labelled: Labelled, rate: float, stream: int) -> Marks:
-    """Of an image's tags only a random part is said to be there or not to be there.
+    """Only a random part of an image's annotations is left: tags that it has and tags that it has not.
 
-    The simulation called random per sample. Keep masks, which count what is left, are the same thing: with a kept
-    share of 0.3 write a rate of 0.7. At rate 0 everything is told.
+    The simulation called random per sample. Where it is described by the share of annotations that is kept, the rate
+    is the rest: 0.7 for a kept share of 0.3. At rate 0 all annotations are left.
     """
     return tag_corruption.lost(true_tags(labelled), rate, stream)
 
@@ -263,7 +264,7 @@ def candidates_near(labelled: Labelled, rate: float, stream: int) -> Marks:
 
 
 def true_tags(labelled: Labelled) -> Marks:
-    """(N, K) the tags; plans let these rules meet no dataset without."""
+    """(N, K) the tags; a plan combines these ambiguities only with datasets that have tags."""
     assert labelled.tags is not None, "an ambiguity of tags is refused for images of one class"
     return labelled.tags
 
@@ -276,18 +277,18 @@ def join(labelled: Labelled, uniform: Reals, probability: Reals | float) -> Mask
 
 def draw_candidates(name: str, labelled: Labelled, rate: float, dataset: str, seed: int) -> LabelSets:
     """(N, K) candidate sets, or annotations of tags, of one (dataset, ambiguity, rate, seed)."""
-    found = AMBIGUITIES.get(name)
-    found.check_rate(rate)
-    return found.draw(labelled, rate, randomness.key("candidates", dataset, name, seed))
+    rule = AMBIGUITIES.get(name)
+    rule.check_rate(rate)
+    return rule.draw(labelled, rate, randomness.key("candidates", dataset, name, seed))
 
 
 def allowed(drawn: LabelSets) -> Mask:
-    """(..., N, K) the candidates: of tags those that are said to be present, or of which nothing is said."""
+    """(..., N, K) the candidates: of tags those that are annotated as present or not annotated."""
     return drawn >= 0 if drawn.dtype == np.int8 else drawn.astype(bool, copy=False)
 
 
 def mask_hash(drawn: LabelSets) -> str:
-    """A name for candidate sets or annotations: equal ones, equal name, on any machine."""
+    """A hash that names candidate sets or annotations: the same for equal ones, on any machine."""
     shape = ",".join(map(str, drawn.shape)).encode()
     planes = [drawn > 0, drawn < 0] if drawn.dtype == np.int8 else [drawn]
     return hashlib.sha256(shape + b"".join(np.packbits(plane).tobytes() for plane in planes)).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Named arrays of one .npz file or of a folder of .npy files, checked, or one line that says what is wrong."""
+"""Reading named arrays from one .npz file or from a folder of .npy files, with checks and one-line errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pzsl_bench.base.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class Arrays:
-    """What a file holds under the keys that were asked for."""
+    """Arrays of a file by key. Each method checks one array and returns it in the form that is needed."""
 
     path: Path
     arrays: dict[str, NDArray[Any]]
@@ -26,11 +26,11 @@ class Arrays:
         return key in self.arrays
 
     def bad(self, key: str, reason: str) -> UserError:
-        """The error for a key."""
+        """The error for the array of a key."""
         return UserError(f"{self.path}: {key}: {reason}")
 
     def matrix(self, key: str, rows: int | None = None, per: str = "") -> NDArray[np.float32]:
-        """(rows, any width) finite numbers."""
+        """(rows, any width) finite numbers; `per` says in messages what has a row each."""
         value = self.arrays[key]
         if value.ndim != 2 or value.dtype.kind not in "buif" or 0 in value.shape:
             raise self.bad(key, f"is not a matrix of numbers (it is {_shape(value)} of {value.dtype})")
@@ -67,7 +67,7 @@ class Arrays:
         return float(value.ravel()[0])
 
     def words(self, key: str) -> tuple[str, ...]:
-        """Different words, none of them empty."""
+        """A list of words, none of them empty and none of them there twice."""
         value = self.arrays[key]
         if value.ndim != 1 or value.dtype.kind not in "US" or not value.size:
             raise self.bad(key, f"is not a list of words (it is {_shape(value)} of {value.dtype})")
@@ -85,7 +85,7 @@ class Arrays:
         return tuple(words)
 
     def classes(self, key: str, names: Sequence[str]) -> tuple[int, ...]:
-        """Numbers of the classes that are listed by number or by name, in ascending order."""
+        """Numbers of the classes that the array lists by number or by name, in ascending order."""
         if self.arrays[key].dtype.kind in "US":
             words = self.words(key) if self.arrays[key].size else ()
             for word in words:
@@ -114,7 +114,7 @@ def read(path: Path, keys: Sequence[str]) -> Arrays:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def holds(path: Path) -> list[str]:
+def keys_of(path: Path) -> list[str]:
     """All keys of an .npz file or a folder; none where it cannot be read."""
     if path.is_dir():
         return sorted(file.stem for file in path.glob("*.npy"))

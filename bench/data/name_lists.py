@@ -1,4 +1,4 @@
-"""Lists in text files: names of images and classes, one a line."""
+"""Reading text files that list names of images or classes, one a line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file that are not empty, counted from 1."""
+    """The lines of a text file that are not empty, each with its number in the file, from 1."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -26,13 +26,13 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
-def different(path: Path, words: Sequence[str]) -> Sequence[str]:
-    """The same words, none of which may be there twice."""
-    known: set[str] = set()
+def require_distinct(path: Path, words: Sequence[str]) -> Sequence[str]:
+    """The same words; it is an error if one is there twice, or if there are none."""
+    seen: set[str] = set()
     for word in words:
-        if word in known:
+        if word in seen:
             raise UserError(f"{path}: '{word}' is there twice")
-        known.add(word)
+        seen.add(word)
     if not words:
         raise UserError(f"{path}: is empty")
     return words

@@ -1,4 +1,4 @@
-"""What a dataset is: named images or ready features, with class names and a split into seen and unseen classes."""
+"""What a dataset provides: images or ready features, class names, and a split into seen and unseen classes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DATASETS: Registry[type[Dataset]] = Registry("dataset", "pzsl_bench.datasets", p
 
 
 Table = tuple[str, Sequence[Sequence[object]]]
-"""A title, and rows under it."""
+"""A title, and the rows of the table."""
 Task = Literal["classes", "tags"]
-"""What is asked of an image: the one class that it is of, or which tags it has."""
+"""What is predicted for an image: its one class, or which tags it has."""
 
 
 class Images(Protocol):
@@ -38,7 +38,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset opened: everything but the encoding. M images, C classes."""
+    """The content of a dataset, before it is encoded: M images, C classes."""
 
     labels: NDArray[np.int64] | None
     """(M,) true class of every image; None where images have `tags`."""
@@ -51,10 +51,10 @@ class Source:
     validation: tuple[int, ...]
     """Seen classes that play the unseen ones in the rehearsal, where calibration and tuning are decided."""
     checksum: str
-    """Hash of all that determines images (or features) and labels."""
+    """Hash of everything that determines images (or features) and labels."""
     templates: tuple[str, ...] = ("a photo of a {}.",)
     contexts: tuple[tuple[str, ...], ...] | None = None
-    """C lists of templates, one for each class, where a name says too little alone: they take the place of `templates`
+    """C lists of templates, one for each class, where a class name alone says too little. They replace `templates`
     when class texts are encoded."""
     images: Images | None = None
     features: NDArray[np.float32] | None = None
@@ -64,27 +64,27 @@ class Source:
     scale: float = 100.0
     """Logit scale that goes with ready features."""
     candidates: NDArray[np.bool_] | None = None
-    """(M, C) candidate sets that the images came with: the ambiguity `given`."""
+    """(M, C) candidate sets that belong to the dataset: the ambiguity `given`."""
     split: Callable[[int], NDArray[np.bool_]] | None = None
-    """(M,) test images of a seed, where every seed has a split of its own, as with folds."""
+    """seed -> (M,) its test images, where every seed has a split of its own, as with folds."""
     standardise: bool = False
-    """Ready features that no encoder made: columns are z-scored on the training images, rows keep their lengths."""
+    """For ready features not made by an encoder: columns are z-scored on training images, rows keep their lengths."""
     unit: bool = True
     """Rows of ready features are scaled to unit length; otherwise they keep their lengths."""
     aligned: bool = True
-    """Ready texts are those of the encoder that made the features, and not of another origin, as attributes are."""
+    """Whether ready texts are from the encoder that made the features, not of another origin, as attributes are."""
     ordinal: bool = False
-    """Class numbers are positions on a scale, such as ages, so that near misses count for something."""
+    """Whether class numbers are positions on a scale, such as ages, so that near misses can be counted."""
     views: Callable[[], NDArray[np.float32]] | None = None
-    """Makes (V, N, d) other looks at the images of `training`, where ready features can have them."""
+    """Makes (V, N, d) views of the images of `training`, where they can be made for ready features."""
     tags: NDArray[np.int8] | None = None
-    """(M, C) where an image may be of several classes: 1 it is, -1 it is not, 0 nobody has looked.
+    """(M, C) annotations where an image may have several tags: 1 present, -1 absent, 0 unknown.
 
-    Every image that is not a test image is trained on, but for those that have no seen tag: they would be negatives
-    only, and some rules (one positive an image, candidate sets) would have nothing to say about them.
+    Methods train on every image that is not a test image and has a seen tag. Images without a seen tag would be
+    negatives only, and some ambiguities (one positive an image, candidate sets) are not defined for them.
     """
     top: tuple[int, ...] = (3, 5)
-    """How many tags are named for an image when precision and recall are measured, where images have tags."""
+    """Numbers k for precision and recall at the k highest-scored tags of an image, where images have tags."""
 
     def __post_init__(self) -> None:
         if (self.labels is None) == (self.tags is None):
@@ -109,14 +109,14 @@ class Source:
             raise ValueError("ready views go with ready features of unit length and one split")
 
     def _check_tags(self, tags: NDArray[np.int8]) -> None:
-        """Raise ValueError for tags that are not what the harness takes them for."""
+        """Raise ValueError for tags of another shape, type or meaning than the harness expects."""
         if tags.shape != (len(self), len(self.class_names)):
             raise ValueError(f"tags need a row for each image and a column for each class, not {tags.shape}")
         if tags.dtype != np.int8:
             raise ValueError(f"tags are int8, not {tags.dtype}")
         if len(tags) and not -1 <= int(tags.min()) <= int(tags.max()) <= 1:
-            found = ", ".join(map(str, np.unique(tags)[:8].tolist()))
-            raise ValueError(f"tags are 1 (present), -1 (absent) or 0 (unknown), but these hold {found}")
+            values = ", ".join(map(str, np.unique(tags)[:8].tolist()))
+            raise ValueError(f"tags are 1 (present), -1 (absent) or 0 (unknown), but these hold {values}")
         if not self.top or min(self.top) < 1:
             raise ValueError("top holds numbers of tags from 1 on")
         if self.candidates is not None or self.ordinal:
@@ -133,7 +133,7 @@ class Source:
 
     @property
     def is_aligned(self) -> bool:
-        """Whether ready texts can be taken to lie in the space of ready features: of one width, and both as encoded."""
+        """Whether ready texts count as lying in the space of ready features: of one width, and both as encoded."""
         if self.features is None or self.texts is None or self.standardise or not self.aligned:
             return False
         return bool(self.features.shape[1] == self.texts.shape[1])
@@ -160,7 +160,7 @@ class Source:
 
     @property
     def has_views(self) -> bool:
-        """Whether augmented views of the training images can be made; not where every seed trains on others."""
+        """Whether augmented views of the training images can be made; not where these differ between seeds."""
         return self.split is None and (self.images is not None or self.views is not None)
 
 
@@ -174,7 +174,7 @@ class DatasetInfo:
     citation: Any
     licence: str
     obtain: str
-    """How to get it, as a command or an address."""
+    """How to get the dataset, as a command or an address."""
     variants: tuple[str, ...]
     """Words allowed after the colon of NAME:VARIANT."""
     deviations: tuple[str, ...]
@@ -183,7 +183,7 @@ class DatasetInfo:
 
 
 class Dataset(ABC):
-    """Base of all datasets: made for one variant, opened when needed."""
+    """Base of all datasets: an instance is one variant, opened when needed."""
 
     info: ClassVar[DatasetInfo]
     default_encoder: ClassVar[str] = "none"
@@ -194,7 +194,7 @@ class Dataset(ABC):
 
     @property
     def task(self) -> Task:
-        """What can be asked of this variant."""
+        """The task of this variant."""
         return self.info.task
 
     @classmethod
@@ -209,16 +209,16 @@ class Dataset(ABC):
 
     @classmethod
     def members(cls, root: Path | None = None) -> tuple[str, ...]:
-        """What can be opened under this name; more than the name where a variant has to be chosen."""
+        """Full names of what can be opened: the name itself, or each variant where one has to be chosen."""
         return (cls.info.name,)
 
     @classmethod
     def details(cls, variants: Sequence[str]) -> Table | None:
-        """What `show` adds to the facts: about the whole dataset, or about the variants asked for."""
+        """The table that `show` adds to the facts, about the whole dataset or about these variants."""
         return None
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
-        """Other words for class names, where the dataset knows them by rule; lists of words are files."""
+        """Other names of classes, where the dataset makes them by rule; word lists by hand are files instead."""
         return {}
 
     @abstractmethod

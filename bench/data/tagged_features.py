@@ -1,4 +1,4 @@
-"""Features in the place of a set's images: which image every row belongs to, and perhaps texts of the classes."""
+"""Ready features that replace the images of a dataset with tags: reading them from the dataset's folder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl_bench.base.errors import UserError, unknown
-from pzsl_bench.data.arrays import Arrays, holds, read
-from pzsl_bench.data.name_lists import different, stem
+from pzsl_bench.data.arrays import Arrays, keys_of, read
+from pzsl_bench.data.name_lists import require_distinct, stem
 
 FEATURES = "features"
 """The file features.npz, or the folder features of .npy files, in the folder of a set."""
@@ -26,7 +26,7 @@ KEYS = {
 
 @dataclass(frozen=True)
 class TaggedFeatures:
-    """Features that lie beside the annotations of a set."""
+    """Ready features from the folder of a dataset, with class texts where there are any."""
 
     path: Path
     features: NDArray[np.float32]
@@ -34,24 +34,24 @@ class TaggedFeatures:
     images: tuple[str, ...] | None
     """N names, or None for all images of the set."""
     texts: NDArray[np.float32] | None
-    """(c, d)"""
+    """(c, d) one row for each of `class_names`."""
     class_names: tuple[str, ...]
-    """c names."""
+    """The c classes that have texts; the dataset may have fewer or other ones."""
     scale: float
 
     def class_texts(self, keys: Sequence[str]) -> NDArray[np.float32] | None:
-        """(C, d) texts in the order of these classes, which must all be among them."""
+        """(C, d) the texts of these classes, in their order; None without texts. A class without a text is an error."""
         if self.texts is None:
             return None
-        number = {name: i for i, name in enumerate(self.class_names)}
+        row = {name: i for i, name in enumerate(self.class_names)}
         for key in keys:
-            if key not in number:
+            if key not in row:
                 raise UserError(f"{self.path}: class_names: {unknown('class', key, self.class_names)}")
-        return self.texts[[number[key] for key in keys]]
+        return self.texts[[row[key] for key in keys]]
 
 
 def find_features(folder: Path) -> TaggedFeatures | None:
-    """What lies in the folder of a set, if anything does."""
+    """The features in the folder of a dataset, or None."""
     for path in (folder / f"{FEATURES}.npz", folder / FEATURES):
         if path.is_file() or (path.is_dir() and any(path.glob("*.npy"))):
             return _read(path)
@@ -61,13 +61,13 @@ def find_features(folder: Path) -> TaggedFeatures | None:
 def _read(path: Path) -> TaggedFeatures:
     arrays = read(path, tuple(KEYS))
     if "features" not in arrays:
-        raise UserError(f"{path}: has no features; it holds {', '.join(holds(path)) or 'nothing'}")
+        raise UserError(f"{path}: has no features; it holds {', '.join(keys_of(path)) or 'nothing'}")
     features = arrays.matrix("features")
     images = arrays.words("images") if "images" in arrays else None
     if images is not None:
         if len(images) != len(features):
             raise arrays.bad("images", f"has {len(images)} names, but features has {len(features)} rows")
-        different(path, list(map(stem, images)))
+        require_distinct(path, list(map(stem, images)))
     if ("texts" in arrays) != ("class_names" in arrays):
         raise UserError(f"{path}: texts and class_names go together: which class is every row of texts about?")
     class_names = arrays.words("class_names") if "class_names" in arrays else ()

@@ -1,7 +1,7 @@
-"""Datasets on disk whose images have several tags: where their files lie, and images or features of one's own.
+"""The base class of datasets on disk whose images have several tags.
 
-Images of such sets are often no longer to be had, while features of them are. So every set can be opened in two ways:
-with its images, or with features beside its annotations, which then say which images there are and in which order.
+Images of such datasets are often no longer available, while features of them are. So each can be opened in two ways:
+with its images, or with ready features in its folder, which then determine the images and their order.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listing:
-    """M images as the files of a set tell of them, C classes."""
+    """What the files of a dataset say about its M images and C classes."""
 
     images: Sequence[str]
     """M file names without folder and ending."""
     files: Sequence[Path]
-    """Where they would lie."""
+    """Where the M image files belong; they need not exist."""
     tags: NDArray[np.int8]
-    """(M, C) 1, -1 or 0."""
+    """(M, C) 1 present, -1 absent, 0 unknown."""
     is_test: NDArray[np.bool_]
     """(M,)"""
 
@@ -43,13 +43,13 @@ class TaggedFiles(Dataset):
     """A dataset in a folder of its own under --data DIR."""
 
     places: ClassVar[tuple[str, ...]] = ()
-    """Names that its folder may have, the usual one first."""
+    """Names that its folder under DIR may have, the usual one first."""
     layout: ClassVar[str] = ""
-    """What its folder must hold, for people."""
+    """What its folder must hold, in words for messages."""
 
     @classmethod
     def members(cls, root: Path | None = None) -> tuple[str, ...]:
-        """The dataset itself where its folder is."""
+        """The dataset itself where its folder exists, else nothing."""
         return (cls.info.name,) if cls.folder_under(root) else ()
 
     @classmethod
@@ -60,15 +60,15 @@ class TaggedFiles(Dataset):
 
     @classmethod
     def details(cls, variants: Sequence[str]) -> Table | None:
-        """The keys of features that take the place of images."""
+        """The keys of a file of ready features."""
         rows = [(key, shape, meaning) for key, (shape, meaning) in KEYS.items()]
         return f"Keys of {FEATURES}.npz (in brackets: without it)", [("key", "shape", "meaning"), *rows]
 
     @property
     def folder(self) -> Path:
         """The folder, which must be there."""
-        if (found := self.folder_under(self.root)) is not None:
-            return found
+        if (folder := self.folder_under(self.root)) is not None:
+            return folder
         if self.root is None:
             raise self.missing("--data DIR is not given")
         raise self.missing(f"{self.root} has no folder {' or '.join(self.places)}")
@@ -81,7 +81,7 @@ class TaggedFiles(Dataset):
         )
 
     def pick(self, *names: str) -> Path:
-        """The first of these files, told relative to the folder, that is there; capitals do not matter in its name."""
+        """The first that exists of these files (paths relative to the folder), whatever the capitals in its name."""
         for path in (self.folder / name for name in names):
             if path.is_file():
                 return path
@@ -94,55 +94,55 @@ class TaggedFiles(Dataset):
     def source(
         self,
         listing: Listing,
-        own: TaggedFeatures | None,
+        ready: TaggedFeatures | None,
         class_names: Sequence[str],
         unseen: Iterable[int],
         *,
         keys: Sequence[str] | None = None,
         top: tuple[int, ...] = (3, 5),
     ) -> Source:
-        """The dataset with its images, or with features of them; `keys` are what its own files call the classes."""
+        """The dataset with its images or with ready features; `keys` are the classes as its own files call them."""
         rows, features, texts = np.arange(len(listing.images)), None, None
-        if own is not None:
-            rows, features = self._rows(listing, own), own.features
-            texts = own.class_texts(keys or class_names)
+        if ready is not None:
+            rows, features = self._rows(listing, ready), ready.features
+            texts = ready.class_texts(keys or class_names)
         elif not any(file.is_file() for file in listing.files):
             raise self.missing(f"none of its {len(listing.files)} images is there, such as {listing.files[0]}")
         tags, is_test = listing.tags[rows], listing.is_test[rows]
-        hidden = sorted(unseen)
+        unseen_classes = tuple(sorted(unseen))
         return Source(
             labels=None,
             tags=tags,
             is_test=is_test,
             class_names=tuple(class_names),
-            seen=tuple(k for k in range(len(class_names)) if k not in set(hidden)),
-            unseen=tuple(hidden),
+            seen=tuple(k for k in range(len(class_names)) if k not in unseen_classes),
+            unseen=unseen_classes,
             validation=(),
-            checksum=self._checksum(listing, rows, tags, is_test, own),
-            images=None if own is not None else Files(listing.files),
+            checksum=self._checksum(listing, rows, tags, is_test, ready),
+            images=None if ready is not None else Files(listing.files),
             features=features,
             texts=texts,
-            scale=100.0 if own is None else own.scale,
+            scale=100.0 if ready is None else ready.scale,
             top=top,
         )
 
-    def _rows(self, listing: Listing, own: TaggedFeatures) -> NDArray[np.int64]:
-        """(N,) which image of the set every row of the features belongs to."""
-        if own.images is None:
-            if len(own.features) != len(listing.images):
+    def _rows(self, listing: Listing, ready: TaggedFeatures) -> NDArray[np.int64]:
+        """(N,) the number of the image that every row of the features belongs to."""
+        if ready.images is None:
+            if len(ready.features) != len(listing.images):
                 raise UserError(
-                    f"{own.path}: features has {len(own.features)} rows, but {self.info.title} has"
+                    f"{ready.path}: features has {len(ready.features)} rows, but {self.info.title} has"
                     f" {len(listing.images)} images; name yours in the key images"
                 )
             return np.arange(len(listing.images))
         number = {name: i for i, name in enumerate(listing.images)}
-        wanted = list(map(stem, own.images))
-        if strangers := [name for name in wanted if name not in number]:
+        names = list(map(stem, ready.images))
+        if strangers := [name for name in names if name not in number]:
             raise UserError(
-                f"{own.path}: images: '{strangers[0]}' is no image of {self.info.title}"
+                f"{ready.path}: images: '{strangers[0]}' is no image of {self.info.title}"
                 + (f" ({len(strangers)} such names)" if len(strangers) > 1 else "")
             )
-        return np.array([number[name] for name in wanted], dtype=np.int64)
+        return np.array([number[name] for name in names], dtype=np.int64)
 
     def _checksum(
         self,
@@ -150,20 +150,20 @@ class TaggedFiles(Dataset):
         rows: NDArray[np.int64],
         tags: NDArray[np.int8],
         is_test: NDArray[np.bool_],
-        own: TaggedFeatures | None,
+        ready: TaggedFeatures | None,
     ) -> str:
-        """Of names, tags and split, and of the features, or of the sizes of the image files."""
-        content = np.array([_size(file) for file in listing.files]) if own is None else own.features
-        held = {
+        """Hash of names, tags and split, and of the features or the sizes of the image files."""
+        content = np.array([_size(file) for file in listing.files]) if ready is None else ready.features
+        facts = {
             self.info.name: self.info.version,
             "shape": [*tags.shape, *content.shape],
             "images": _hash("\n".join(listing.images[i] for i in rows.tolist()).encode()),
             "content": [_hash(np.ascontiguousarray(part).data) for part in (tags, is_test, content)],
         }
-        if own is not None:
-            held["texts"] = None if own.texts is None else _hash(np.ascontiguousarray(own.texts).data)
-            held["scale"] = own.scale
-        return identity_hash(held)
+        if ready is not None:
+            facts["texts"] = None if ready.texts is None else _hash(np.ascontiguousarray(ready.texts).data)
+            facts["scale"] = ready.scale
+        return identity_hash(facts)
 
 
 class Files:
@@ -183,6 +183,7 @@ class Files:
 
 
 def _size(file: Path) -> int:
+    """Size in bytes; -1 for a file that does not exist."""
     try:
         return file.stat().st_size
     except OSError:

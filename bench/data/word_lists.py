@@ -1,12 +1,12 @@
-"""Files of synonyms: where they lie, and the two forms in which people write them.
+"""Files of synonyms: finding them, and reading the two forms that they can have.
 
-A plain file is an object, class name -> list of strings. A full one says more:
+A plain file is a JSON object, class name -> list of strings. A file in the full form has more fields:
 
     {"version": 1, "dataset": "pets", "provenance": "who wrote it, and from what", "as_prompt": false,
      "classes": {"Sphynx": {"synonyms": ["hairless cat"], "descriptors": ["wrinkled skin"], "source": "a vet"}}}
 
 With `as_prompt`, for the file or for one class, strings are whole prompts and go into no template. Descriptors say what
-a class looks like and are no names: only `+dclip=FILE` reads them.
+a class looks like. They are not names of it: only `+dclip=FILE` reads them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BUNDLED = "pzsl_bench.datasets"
 
 @dataclass(frozen=True)
 class Entry:
-    """What a file says of one class."""
+    """What a file says about one class."""
 
     name: str
     """The class as the file spells it."""
@@ -40,36 +40,36 @@ class Entry:
     as_prompt: bool = False
     source: str = ""
     full: bool = True
-    """Whether the file is in the full form, where synonyms and descriptors are apart."""
+    """Whether the file is in the full form, where synonyms and descriptors are separate."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A file that was read."""
+    """The content of a file of synonyms."""
 
     where: str
     """The file, as messages name it."""
     entries: Mapping[str, Entry]
-    """By the plain names of the classes."""
+    """By class name, in the form of `plain`."""
     provenance: str = ""
     names: tuple[str, ...] = ()
-    """The datasets that a bundled list is meant for."""
+    """Names of the datasets that a bundled list is for."""
 
 
 def file_names(spec: str) -> list[str]:
-    """Names of files for a dataset, the most specific first: pets-raw.json, pets.json."""
+    """Names that a dataset's file may have, the most specific first: pets-raw.json, pets.json."""
     words = [re.sub(r"[^A-Za-z0-9_.=]+", "-", word) for word in spec.split(":")]
     return [f"{'-'.join(words[:n])}.json" for n in range(len(words), 0, -1)]
 
 
 def find_files(spec: str, root: Path | None) -> list[Path]:
-    """The files of a dataset that lie under a data or cache folder, the most specific first."""
+    """The dataset's files that exist under a data or cache folder, the most specific first."""
     places = [root / FOLDER / name for name in file_names(spec)] if root is not None else []
     return [path for path in places if path.is_file()]
 
 
 def read_listing(path: Path) -> Listing:
-    """A file in either form; what is wrong with it is told with the class it concerns."""
+    """Read a file in either form; an error names the class that is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -79,7 +79,7 @@ def read_listing(path: Path) -> Listing:
 
 
 def parse_listing(text: str, where: str) -> Listing:
-    """The content of a file."""
+    """Read the text of a file; `where` is the file's name in messages."""
     try:
         content = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, where))
     except (ValueError, RecursionError) as error:
@@ -100,47 +100,47 @@ def parse_listing(text: str, where: str) -> Listing:
 
 
 def _object(pairs: Sequence[tuple[str, Any]], where: str) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"{where}: '{twice}' is there twice")
-    return found
+    return content
 
 
 def _entries(where: str, classes: Mapping[str, Any], as_prompt: bool, full: bool) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
-    for name, given in classes.items():
-        entry = _entry(f"{where}: class '{name}'", name, given, as_prompt, full)
+    for name, value in classes.items():
+        entry = _entry(f"{where}: class '{name}'", name, value, as_prompt, full)
         if plain(name) in entries:
             raise UserError(f"{where}: '{name}' and '{entries[plain(name)].name}' are the same class")
         entries[plain(name)] = entry
     return entries
 
 
-def _entry(where: str, name: str, given: Any, as_prompt: bool, full: bool) -> Entry:
+def _entry(where: str, name: str, value: Any, as_prompt: bool, full: bool) -> Entry:
     if not plain(name):
         raise UserError(f"{where} has no name")
-    if isinstance(given, list):
-        return Entry(name, tuple(_strings(where, given)), as_prompt=as_prompt, full=full)
-    if not full or not isinstance(given, dict):
+    if isinstance(value, list):
+        return Entry(name, tuple(_strings(where, value)), as_prompt=as_prompt, full=full)
+    if not full or not isinstance(value, dict):
         raise UserError(f"{where} needs a list of texts" + (f", or an object with '{CLASS_KEYS[0]}'" if full else ""))
-    for key in given:
+    for key in value:
         if key not in CLASS_KEYS:
             raise unknown(f"key of {where}", key, CLASS_KEYS)
     return Entry(
         name,
-        tuple(_strings(where, given.get("synonyms", []))),
-        tuple(_strings(where, given.get("descriptors", []))),
-        _flag(where, given.get("as_prompt", as_prompt)),
-        str(given.get("source", "")),
+        tuple(_strings(where, value.get("synonyms", []))),
+        tuple(_strings(where, value.get("descriptors", []))),
+        _flag(where, value.get("as_prompt", as_prompt)),
+        str(value.get("source", "")),
     )
 
 
-def _strings(where: str, given: Any) -> Iterator[str]:
-    if not isinstance(given, list):
+def _strings(where: str, texts: Any) -> Iterator[str]:
+    if not isinstance(texts, list):
         raise UserError(f"{where} needs a list of texts")
-    for number, text in enumerate(given, 1):
+    for number, text in enumerate(texts, 1):
         if not isinstance(text, str):
             raise UserError(f"{where}: number {number} of its list of texts is {text!r}, not a text")
         if not plain(text):
@@ -148,33 +148,34 @@ def _strings(where: str, given: Any) -> Iterator[str]:
         yield " ".join(text.split())
 
 
-def _flag(where: str, given: Any) -> bool:
-    if not isinstance(given, bool):
-        raise UserError(f"{where}: as_prompt is {given!r}, not true or false")
-    return given
+def _flag(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"{where}: as_prompt is {value!r}, not true or false")
+    return value
 
 
 def plain(name: str) -> str:
-    """A class name as it is compared: capitals, underscores and hyphens do not matter."""
+    """A class name in the form in which names are compared: without capitals, underscores and hyphens."""
     return re.sub(r"[\W_]+", " ", name).strip().lower()
 
 
 @cache
 def bundled_listings() -> dict[str, Listing]:
-    """The lists that come with the package, by every name that their datasets go by."""
-    found: dict[str, Listing] = {}
+    """The lists that ship with the package, by the names of their datasets in the form of `_bare`."""
+    listings: dict[str, Listing] = {}
     for file in sorted(resources.files(BUNDLED).joinpath(FOLDER).iterdir(), key=lambda file: file.name):
         if file.name.endswith(".json"):
             listing = parse_listing(file.read_text(encoding="utf-8"), f"the bundled list {file.name}")
-            found.update(dict.fromkeys((_bare(name) for name in listing.names), listing))
-    return found
+            listings.update(dict.fromkeys((_bare(name) for name in listing.names), listing))
+    return listings
 
 
 def bundled(spec: str) -> Listing | None:
-    """The bundled list for a dataset: by its name, or, as in xlsa17:AWA2 or features:cifar10, by a variant's."""
+    """The bundled list for a dataset, by its name or by that of a variant: xlsa17:AWA2, features:cifar10."""
     lists = bundled_listings()
     return next((lists[_bare(word)] for word in spec.split(":") if _bare(word) in lists), None)
 
 
 def _bare(name: str) -> str:
+    """A dataset's name in the form in which names are compared: letters and digits only, without capitals."""
     return re.sub(r"[\W_]+", "", name).lower()

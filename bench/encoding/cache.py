@@ -1,4 +1,4 @@
-"""The folder of things that can be made again: where it is, and how files get into it."""
+"""The cache, a folder of files that can be computed again: where it is, and how files are written into it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.base.files import write_whole
 
-SMALL = 2**24
-"""Files below this many bytes are hashed faster than a remembered hash is worth."""
+SMALL_FILE_BYTES = 2**24
+"""Files below this many bytes are hashed each time: a remembered hash would save next to nothing."""
 
 
-def cache_root(given: Path | None = None) -> Path:
+def cache_root(folder: Path | None = None) -> Path:
     """The given folder, else $PZSL_CACHE, else ~/.cache/pzsl-bench."""
-    if given is not None:
-        return given.expanduser()
-    named = os.environ.get("PZSL_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "pzsl-bench"
+    if folder is not None:
+        return folder.expanduser()
+    from_environment = os.environ.get("PZSL_CACHE")
+    return Path(from_environment).expanduser() if from_environment else Path.home() / ".cache" / "pzsl-bench"
 
 
 def write_cached(path: Path, content: bytes) -> None:
-    """Write a file of the cache whole; a cache that takes no files is told in the user's words."""
+    """Write a file of the cache, whole or not at all; a failure becomes an error in the user's words."""
     try:
         write_whole(path, content)
     except OSError as error:
@@ -32,7 +32,7 @@ def write_cached(path: Path, content: bytes) -> None:
 
 
 def unwritable(folder: Path, error: OSError) -> UserError:
-    """The error for a cache that takes no files."""
+    """The error for a cache into which nothing can be written."""
     reason = error.strerror or str(error)
     return UserError(f"cannot write to the cache {folder}: {reason}; --cache DIR names another place")
 
@@ -46,20 +46,20 @@ def read_json(path: Path) -> Any:
 
 
 def file_hash(path: Path, cache: Path) -> str:
-    """sha256 of a file; for a large one remembered by (path, size, time of change)."""
-    facts = path.stat()
-    if facts.st_size < SMALL:
+    """sha256 of a file. The hash of a large file is kept in the cache, under its path, size and time of change."""
+    status = path.stat()
+    if status.st_size < SMALL_FILE_BYTES:
         return _sha256(path)
-    memory = cache / "hashes.json"
-    known = read_json(memory)
-    known = known if isinstance(known, dict) else {}
-    state = [facts.st_size, facts.st_mtime_ns]
-    entry = known.get(str(path.resolve()))
-    if isinstance(entry, list) and entry[:2] == state and len(entry) == 3:
+    hash_file = cache / "hashes.json"
+    hashes = read_json(hash_file)
+    hashes = hashes if isinstance(hashes, dict) else {}
+    size_and_time = [status.st_size, status.st_mtime_ns]
+    entry = hashes.get(str(path.resolve()))
+    if isinstance(entry, list) and entry[:2] == size_and_time and len(entry) == 3:
         return str(entry[2])
     digest = _sha256(path)
-    known[str(path.resolve())] = [*state, digest]
-    write_cached(memory, json.dumps(known, indent=1).encode())
+    hashes[str(path.resolve())] = [*size_and_time, digest]
+    write_cached(hash_file, json.dumps(hashes, indent=1).encode())
     return digest
 
 

@@ -1,4 +1,4 @@
-"""A dataset through an encoder: features of its images and of its class names, made once and remembered."""
+"""Encode a dataset: the features of its images and of its class names, computed once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Encoded:
-    """Unit vectors of M images and C classes; features that no encoder made are as they came."""
+    """Unit vectors of M images and C classes; features that come with the dataset may keep their lengths."""
 
     features: NDArray[np.float32]
     """(M, d), read-only; memory-mapped when it comes from the cache."""
     texts: NDArray[np.float32]
-    """(C, a); a = 0 where nothing makes texts."""
+    """(C, a); a = 0 where there are no class texts."""
     scale: float
     """The logit scale that goes with them."""
     key: str
-    """Hash of all that determines the numbers."""
+    """Hash of everything that determines the numbers."""
     unreadable: tuple[int, ...]
     """Images that could not be read; their rows are NaN."""
     views: NDArray[np.float32] | None = None
-    """(V, N, d) if asked for: V augmented forms of each readable training image of a seen class, in their order."""
+    """(V, N, d) if asked for: V augmented views of each readable training image of a seen class, in their order."""
 
 
 def encode(
@@ -68,8 +68,17 @@ def encode(
     if views and not source.has_views:
         raise UserError(f"dataset '{name}' has no images of which views could be encoded; views: noise works there")
     job = _Job(source, name, encoder, cache, device, download, progress or (lambda what, done, total: None))
-    made = job.ready(source.features) if source.features is not None else job.encoded()
-    return replace(made, views=job.views(made)) if views else made
+    encoded = job.from_features(source.features) if source.features is not None else job.from_images()
+    return replace(encoded, views=job.views(encoded)) if views else encoded
+
+
+def class_texts_of(source: Source, encoder: Encoder, model: LoadedEncoder) -> NDArray[np.float32]:
+    """(C, a) class vectors, each from the templates of its own class where the dataset has such templates."""
+    encode = model.encode_texts
+    if source.contexts is None:
+        return encoder.class_texts(encode, source.class_names, source.templates)
+    pairs = zip(source.class_names, source.contexts, strict=True)
+    return np.concatenate([encoder.class_texts(encode, [name], templates) for name, templates in pairs])
 
 
 @dataclass(frozen=True)
@@ -115,26 +124,26 @@ class _Job:
         return {**key, "encoder": self.encoder.fingerprint()}
 
     def folder(self, kind: str, key: dict[str, Any]) -> Path:
-        # The name without its variants, so that variants with the same images share a folder.
+        # The name without the variant, so that variants with the same images share a folder.
         slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", self.name.partition(":")[0])[:40]
         return self.cache / kind / f"{slug}-{identity_hash(key)[:16]}"
 
-    def encoded(self) -> Encoded:
-        """Features of images."""
+    def from_images(self) -> Encoded:
+        """Features of images, encoded or from the cache."""
         if isinstance(self.encoder, NoEncoder):
             raise UserError(f"dataset '{self.name}' holds images, so it needs an encoder; try --encoder embedded")
         features, unreadable = self.images()
         texts, scale = self.texts()
         if unreadable:
-            some = ", ".join(map(str, unreadable[:5])) + (", ..." if len(unreadable) > 5 else "")
+            numbers = ", ".join(map(str, unreadable[:5])) + (", ..." if len(unreadable) > 5 else "")
             warnings.warn(
-                f"{self.name}: {len(unreadable)} of {len(features)} images cannot be read (numbers {some})",
+                f"{self.name}: {len(unreadable)} of {len(features)} images cannot be read (numbers {numbers})",
                 stacklevel=3,
             )
         key = identity_hash({"images": self.image_key, "texts": self.text_key, "unreadable": list(unreadable)})
         return Encoded(features, texts, scale, key, unreadable)
 
-    def ready(self, given: NDArray[np.float32]) -> Encoded:
+    def from_features(self, rows: NDArray[np.float32]) -> Encoded:
         """Features that the dataset brings itself."""
         if self.source.texts is not None and not isinstance(self.encoder, NoEncoder):
             raise UserError(
@@ -145,8 +154,8 @@ class _Job:
             raise UserError(f"no encoder made the features of dataset '{self.name}'; use encoder 'none'")
         if self.source.texts is None and isinstance(self.encoder, NoEncoder) and self.source.unseen:
             raise UserError(f"dataset '{self.name}' brings no class texts, so it needs the encoder of its features")
-        # What is standardised later keeps its lengths.
-        features = unit_rows(given) if self.source.unit and not self.source.standardise else given.view()
+        # Features that are standardised later keep their lengths.
+        features = unit_rows(rows) if self.source.unit and not self.source.standardise else rows.view()
         features.flags.writeable = False
         texts, scale = self.texts()
         if self.source.texts is None and texts.shape[1] not in (0, features.shape[1]):
@@ -161,15 +170,15 @@ class _Job:
     def texts(self) -> tuple[NDArray[np.float32], float]:
         """(C, a) class vectors and the logit scale."""
         if self.source.texts is not None:
-            # The lengths of a single column are all that it says.
+            # Scaled to unit length, a single column would lose its numbers.
             single = self.source.texts.shape[1] == 1
             return self.source.texts if single else unit_rows(self.source.texts), self.source.scale
         if isinstance(self.encoder, NoEncoder):
             return np.empty((len(self.source.class_names), 0), dtype=np.float32), self.source.scale
         path = self.folder("texts", self.text_key).with_suffix(".npz")
         try:
-            with np.load(path, allow_pickle=False) as held:
-                texts, scale = held["texts"], float(held["scale"])
+            with np.load(path, allow_pickle=False) as archive:
+                texts, scale = archive["texts"], float(archive["scale"])
             if texts.ndim == 2 and len(texts) == len(self.source.class_names):
                 return texts, scale
         except FileNotFoundError:
@@ -177,51 +186,43 @@ class _Job:
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
             warnings.warn(f"class texts {path} are damaged; encoding again", stacklevel=3)
         model = self.model
-        texts = self._said(model)
+        texts = class_texts_of(self.source, self.encoder, model)
         buffer = io.BytesIO()
         np.savez(buffer, texts=texts, scale=np.float64(model.scale), key=np.array(json.dumps(self.text_key)))
         write_cached(path, buffer.getvalue())
         return texts, model.scale
 
-    def _said(self, model: LoadedEncoder) -> NDArray[np.float32]:
-        """(C, a) class vectors, each from its class's own templates where the dataset has such."""
-        source, encode = self.source, model.encode_texts
-        if source.contexts is None:
-            return self.encoder.class_texts(encode, source.class_names, source.templates)
-        pairs = zip(source.class_names, source.contexts, strict=True)
-        return np.concatenate([self.encoder.class_texts(encode, [name], own) for name, own in pairs])
-
     def images(self) -> tuple[NDArray[np.float32], tuple[int, ...]]:
         """(M, d) image vectors and the unreadable rows."""
         return self._extracted("features", self.image_key, np.arange(len(self.source)), 1, _as_it_is, "")
 
-    def views(self, made: Encoded) -> NDArray[np.float32]:
-        """(V, N, d) views of the training images of seen classes whose plain features are there, in the same order."""
+    def views(self, encoded: Encoded) -> NDArray[np.float32]:
+        """(V, N, d) views of those training images of seen classes that have plain features, in the same order."""
         rows = self.source.training
         if self.source.images is None:
             assert self.source.views is not None
-            views, unreadable = unit_rows(self.source.views()), made.unreadable
+            views, unreadable = unit_rows(self.source.views()), encoded.unreadable
         else:
-            # All views in one pass and one file: to read an image can be more work than to encode it.
+            # All views in one pass and one file: reading an image can be more work than encoding it.
             forms = Augmentation.suiting(self.encoder.preprocessing, self.source.checksum)
             what = f"{VIEWS} views of "
-            found, unreadable = self._extracted("views", self.view_key, rows, VIEWS, forms, what)
-            views = found.reshape(len(rows), VIEWS, found.shape[1]).transpose(1, 0, 2)
-        there = ~np.isin(rows, made.unreadable)
-        lost = there & np.isin(rows, unreadable)
-        if lost.any():
-            # Whoever wants views trains on the same images and candidate sets as everybody else.
-            what = "image" if lost.sum() == 1 else "images"
+            view_rows, unreadable = self._extracted("views", self.view_key, rows, VIEWS, forms, what)
+            views = view_rows.reshape(len(rows), VIEWS, view_rows.shape[1]).transpose(1, 0, 2)
+        has_features = ~np.isin(rows, encoded.unreadable)
+        broken = has_features & np.isin(rows, unreadable)
+        if broken.any():
+            # Methods with views train on the same images and candidate sets as all others, so no image is dropped.
+            what = "image" if broken.sum() == 1 else "images"
             warnings.warn(
-                f"{self.name}: {lost.sum()} {what} can no longer be read; plain features stand in for their views",
+                f"{self.name}: {broken.sum()} {what} can no longer be read; plain features stand in for their views",
                 stacklevel=3,
             )
             views = views.copy()
-            views[:, lost] = made.features[rows[lost]]
-        return views if there.all() else views[:, there]
+            views[:, broken] = encoded.features[rows[broken]]
+        return views if has_features.all() else views[:, has_features]
 
     def _extracted(
-        self, kind: str, key: dict[str, Any], picked: NDArray[np.int64], width: int, forms: Forms, what: str
+        self, kind: str, key: dict[str, Any], picked: NDArray[np.int64], forms_per_image: int, forms: Forms, what: str
     ) -> tuple[NDArray[np.float32], tuple[int, ...]]:
         assert self.source.images is not None
         extraction = Extraction(
@@ -230,8 +231,8 @@ class _Job:
             images=self.source.images,
             picked=picked,
             forms=forms,
-            width=width,
-            file=FeatureFile(self.folder(kind, key), key, len(picked) * width),
+            forms_per_image=forms_per_image,
+            file=FeatureFile(self.folder(kind, key), key, len(picked) * forms_per_image),
         )
         return extraction.array(lambda: self.model, self.device, self.progress)
 

@@ -1,4 +1,4 @@
-"""Which encoder a word means, and what determines its features; told without loading a model, or even torch.
+"""Find an encoder by its name, and say what determines its features, without loading a model or even torch.
 
 embedded              the small open_clip model that ships with the package
 NAME:TAG              an open_clip architecture with one of its pretrained tags
@@ -6,7 +6,7 @@ NAME:FILE             an open_clip architecture with a checkpoint of yours
 local-dir:FOLDER      open_clip's own folder layout: open_clip_config.json and one checkpoint
 none                  no encoder: the dataset brings ready features
 
-After each of them, +cupl=FILE, +dclip=FILE or +waffle says how class names become texts: `pzsl_bench.encoding.wording`.
+After each name, +cupl=FILE, +dclip=FILE or +waffle sets how class names become texts: `pzsl_bench.encoding.wording`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CONFIG = "open_clip_config.json"
 MERGES = "bpe.txt.gz"
-FOLDER = "local-dir:"
+FOLDER_PREFIX = "local-dir:"
 EMBEDDED = Path(__file__).parent / "embedded"
 """The small model that ships with the package, so that a fresh clone needs no download: 3.7 MB of weights.
 
@@ -41,7 +41,7 @@ EMBEDDED = Path(__file__).parent / "embedded"
 """
 EXAMPLE = "ViT-B-32:laion2b_s34b_b79k"
 
-USUAL = {
+OPEN_CLIP_DEFAULTS = {
     "mean": [0.48145466, 0.4578275, 0.40821073],
     "std": [0.26862954, 0.26130258, 0.27577711],
     "interpolation": "bicubic",
@@ -59,7 +59,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """All that determines the features, apart from the preprocessing."""
+        """Everything that determines the features, apart from the preprocessing."""
 
     @property
     @abstractmethod
@@ -72,11 +72,11 @@ class Encoder(ABC):
 
     @property
     def of_images(self) -> Encoder:
-        """The encoder that determines the features of images, however class names become texts."""
+        """The encoder that determines the features of images, whatever the wording of class names."""
         return self
 
     def class_texts(self, encode: Encode, names: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
-        """(C, a) one vector per class, from embeddings of what is said of it."""
+        """(C, a) one vector per class, from the embeddings of its prompts."""
         return class_texts(encode, names, templates)
 
     @property
@@ -95,10 +95,10 @@ class Encoder(ABC):
 
 @dataclass(frozen=True)
 class NoEncoder(Encoder):
-    """For datasets of ready features with ready class texts."""
+    """No encoder, for datasets of ready features with ready class texts."""
 
     def identity(self) -> dict[str, Any]:
-        """Nothing determines nothing."""
+        """There is no encoder, so there is nothing to identify."""
         return {}
 
     @property
@@ -107,7 +107,7 @@ class NoEncoder(Encoder):
         return {}
 
     def fingerprint(self) -> str:
-        """The word itself."""
+        """The word "none"."""
         return "none"
 
     def load(self, device: str = "cpu", download: bool = False) -> LoadedEncoder:
@@ -132,24 +132,24 @@ class FolderEncoder(Encoder):
     @cached_property
     def weights(self) -> Path:
         """The one checkpoint of the folder."""
-        found = sorted(f for s in ("*.safetensors", "*.bin", "*.pth") for f in self.folder.glob(s))
-        if len(found) != 1:
-            what = ", ".join(f.name for f in found) or "none"
+        checkpoints = sorted(f for s in ("*.safetensors", "*.bin", "*.pth") for f in self.folder.glob(s))
+        if len(checkpoints) != 1:
+            what = ", ".join(f.name for f in checkpoints) or "none"
             raise MissingDataError(f"encoder '{self.spec}': {self.folder} must hold one checkpoint, found {what}")
-        return found[0]
+        return checkpoints[0]
 
     def identity(self) -> dict[str, Any]:
         """Config, weights and tokenizer files by content."""
-        words = [f for p in (MERGES, "tokenizer*", "vocab*", "merges*") for f in sorted(self.folder.glob(p))]
+        tokenizer_files = [f for p in (MERGES, "tokenizer*", "vocab*", "merges*") for f in sorted(self.folder.glob(p))]
         return {
             "config": self.config["model_cfg"],
             "weights": file_hash(self.weights, self.cache),
-            "tokenizer": {f.name: file_hash(f, self.cache) for f in words if f.is_file()},
+            "tokenizer": {f.name: file_hash(f, self.cache) for f in tokenizer_files if f.is_file()},
         }
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """The config's own, completed by what is usual."""
+        """The settings of the config, completed by open_clip's defaults."""
         return _preprocessing(self.config["model_cfg"], self.config.get("preprocess_cfg", {}))
 
     def load(self, device: str = "cpu", download: bool = False) -> LoadedEncoder:
@@ -160,7 +160,7 @@ class FolderEncoder(Encoder):
         # open_clip resolves a relative merges path against the working directory.
         merges = (self.folder / MERGES).resolve()
         return load_open_clip(
-            f"{FOLDER}{self.folder.resolve()}",
+            f"{FOLDER_PREFIX}{self.folder.resolve()}",
             None,
             self.preprocessing,
             device=device,
@@ -184,7 +184,7 @@ class NamedEncoder(Encoder):
 
     @property
     def label(self) -> str:
-        """The architecture; a file may lie anywhere."""
+        """The architecture alone: a weights file may lie anywhere."""
         return self.architecture
 
     @property
@@ -193,17 +193,17 @@ class NamedEncoder(Encoder):
         return bool(self.facts.get("quick_gelu"))
 
     def identity(self) -> dict[str, Any]:
-        """Architecture, and the weights by content or, so that they need not be here, by where they come from."""
+        """Architecture and weights: a file by its content, a tag by its origin, so that no download is needed."""
         config = architecture(self.architecture)
         if self.quick_gelu:
             config["quick_gelu"] = True
-        home = {k: self.facts[k] for k in ("hf_hub", "url") if self.facts.get(k)}
-        weights = file_hash(self.file, self.cache) if self.file else {"tag": self.tag, **home}
+        origin = {k: self.facts[k] for k in ("hf_hub", "url") if self.facts.get(k)}
+        weights = file_hash(self.file, self.cache) if self.file else {"tag": self.tag, **origin}
         return {"config": config, "weights": weights, "tokenizer": "open_clip"}
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """The tag's own, completed by what is usual."""
+        """The settings of the tag, completed by open_clip's defaults."""
         return _preprocessing(architecture(self.architecture), self.facts)
 
     def load(self, device: str = "cpu", download: bool = False) -> LoadedEncoder:
@@ -222,41 +222,41 @@ class NamedEncoder(Encoder):
 
 @dataclass(frozen=True)
 class WordedEncoder(Encoder):
-    """An encoder that is told more of a class than its name in a template."""
+    """An encoder with a wording: classes are described by other texts than the name in the templates."""
 
     base: Encoder
     wording: Wording
 
     @property
     def of_images(self) -> Encoder:
-        """The encoder itself: other words have the same images."""
+        """The base encoder: the wording does not change the features of images."""
         return self.base
 
     def class_texts(self, encode: Encode, names: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
-        """(C, a) as the wording makes them."""
+        """(C, a) the class vectors that the wording makes."""
         return self.wording.class_texts(encode, names, templates)
 
     def identity(self) -> dict[str, Any]:
-        """The encoder's own, and the words."""
+        """The identity of the base encoder, and that of the wording."""
         return {**self.base.identity(), "wording": self.wording.identity()}
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """The encoder's own."""
+        """The preprocessing of the base encoder."""
         return self.base.preprocessing
 
     @property
     def label(self) -> str:
-        """The encoder's own."""
+        """The label of the base encoder."""
         return self.base.label
 
     def load(self, device: str = "cpu", download: bool = False) -> LoadedEncoder:
-        """The encoder itself."""
+        """The model of the base encoder."""
         return self.base.load(device, download)
 
 
 def find_encoder(spec: str, cache: Path | None = None) -> Encoder:
-    """The encoder of that name; a name, tag or file that does not exist is told with the nearest one."""
+    """The encoder of that name. The error for an unknown name or tag names the nearest one, if there is one."""
     root = cache_root(cache)
     name, wording = split_wording(spec)
     if wording is not None:
@@ -265,8 +265,8 @@ def find_encoder(spec: str, cache: Path | None = None) -> Encoder:
         return NoEncoder(spec, root)
     if spec == "embedded":
         return FolderEncoder(spec, root, EMBEDDED)
-    if spec.startswith(FOLDER):
-        folder = Path(spec.removeprefix(FOLDER)).expanduser()
+    if spec.startswith(FOLDER_PREFIX):
+        folder = Path(spec.removeprefix(FOLDER_PREFIX)).expanduser()
         if not folder.is_dir():
             raise MissingDataError(f"encoder '{spec}': there is no folder {folder}")
         return FolderEncoder(spec, root, folder)
@@ -295,9 +295,9 @@ def find_encoder(spec: str, cache: Path | None = None) -> Encoder:
     return NamedEncoder(spec, root, name, tag, None)
 
 
-def _preprocessing(config: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _preprocessing(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     size = config["vision_cfg"].get("image_size", 224)
-    return {"size": size, **{k: _plain(own.get(k, usual)) for k, usual in USUAL.items()}}
+    return {"size": size, **{k: _plain(settings.get(k, default)) for k, default in OPEN_CLIP_DEFAULTS.items()}}
 
 
 def _plain(value: Any) -> Any:
@@ -309,5 +309,5 @@ def _unknown_architecture(spec: str, name: str, known: set[str]) -> UserError:
     if "did you mean" in str(error):
         return error
     return UserError(
-        f"unknown encoder '{spec}'; known: embedded, none, {FOLDER}FOLDER, or NAME:WEIGHTS as in {EXAMPLE}"
+        f"unknown encoder '{spec}'; known: embedded, none, {FOLDER_PREFIX}FOLDER, or NAME:WEIGHTS as in {EXAMPLE}"
     )

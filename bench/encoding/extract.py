@@ -1,4 +1,4 @@
-"""Images through a model into an array of the cache: what is there is read, what is missing is encoded and kept."""
+"""Encode images with a model into an array of the cache; what the cache holds already is not encoded again."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
     from pzsl_bench.encoding.open_clip_model import LoadedEncoder
 
 BLOCK = 256
-"""Images that are read, encoded and stored in one go; what an interruption can cost."""
+"""Images that are read, encoded and stored together; an interruption can cost this many."""
 
-SAMPLE = 64
-"""Unreadable images that are tried again before a cached array is used."""
+MAX_RETRIED = 64
+"""Unreadable images that are tried once more, at most, before a cached array is used."""
 
 Progress = Callable[[str, int, int], None]
 """(what is done, images so far, images in all)."""
 
 Forms = Callable[["Image", int], Sequence["Image"]]
-"""(image, its number) -> the forms of it that are encoded."""
+"""(image, its number) -> the forms of it that are encoded: the image itself, or its views."""
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """Some images of a dataset, each in one form or more, and the file that holds their features or will."""
+    """Images of a dataset, each in one or more forms, and the file for their features."""
 
     name: str
     """The dataset, as messages call it."""
     title: str
-    """What is done, as the progress bar says it."""
+    """What the progress bar shows."""
     images: Images
     picked: NDArray[np.int64]
     """Numbers of the images, in the order of the file."""
     forms: Forms
-    width: int
+    forms_per_image: int
     """Forms of an image; their rows stand together in the file."""
     file: FeatureFile
 
@@ -59,37 +59,40 @@ class Extraction:
         self, model: Callable[[], LoadedEncoder], device: str, progress: Progress
     ) -> tuple[NDArray[np.float32], tuple[int, ...]]:
         """The features, read-only and memory-mapped, and the numbers of the images that could not be read."""
-        held = self._held()
-        if held is None:
+        cached = self._cached()
+        if cached is None:
             with FolderLock(self.file.folder):
                 # Another process may have finished while this one waited.
-                held = self._held()
-                if held is None:
-                    self._make(model(), device, progress)
-                    held = self._open()
-        if held is None:
+                cached = self._cached()
+                if cached is None:
+                    self._encode(model(), device, progress)
+                    cached = self._open()
+        if cached is None:
             raise UserError(
                 f"the feature cache {self.file.folder} cannot be read back; --cache DIR names another place"
             )
-        return held
+        return cached
 
     def _open(self) -> tuple[NDArray[np.float32], tuple[int, ...]] | None:
-        found = self.file.open()
-        if found is None:
+        opened = self.file.open()
+        if opened is None:
             return None
-        rows, broken = found
-        return rows, tuple(dict.fromkeys(int(self.picked[row // self.width]) for row in broken))
+        rows, broken = opened
+        return rows, tuple(dict.fromkeys(int(self.picked[row // self.forms_per_image]) for row in broken))
 
-    def _held(self) -> tuple[NDArray[np.float32], tuple[int, ...]] | None:
-        """What the cache holds, unless images that were unreadable then (a disk that was away) can be read now."""
-        held = self._open()
-        if held is None or not any(readable(self.images, i) for i in held[1][:SAMPLE]):
-            return held
+    def _cached(self) -> tuple[NDArray[np.float32], tuple[int, ...]] | None:
+        """The cached array; None if there is none, or if images that could not be read then can be read now.
+
+        Such images may have lain on a disk that was not mounted.
+        """
+        cached = self._open()
+        if cached is None or not any(readable(self.images, i) for i in cached[1][:MAX_RETRIED]):
+            return cached
         warnings.warn(f"{self.name}: images that could not be read can be read now; encoding again", stacklevel=5)
         self.file.forget()
         return None
 
-    def _make(self, model: LoadedEncoder, device: str, progress: Progress) -> None:
+    def _encode(self, model: LoadedEncoder, device: str, progress: Progress) -> None:
         from pzsl_bench.encoding.open_clip_model import one_core_for_the_reader
 
         information = {
@@ -104,19 +107,19 @@ class Extraction:
             return [model.prepare(form) for form in self.forms(image, index)]
 
         def blocks(start: int) -> Iterator[NDArray[np.float32]]:
-            for ready in prepared(self.images, prepare, self.picked[start // self.width :].tolist(), BLOCK):
-                rows = np.full((len(ready), self.width, model.dim), np.nan, dtype=np.float32)
-                good = [i for i, forms in enumerate(ready) if forms is not None]
+            for block in prepared(self.images, prepare, self.picked[start // self.forms_per_image :].tolist(), BLOCK):
+                rows = np.full((len(block), self.forms_per_image, model.dim), np.nan, dtype=np.float32)
+                good = [i for i, forms in enumerate(block) if forms is not None]
                 if good:
-                    made = model.embed([form for forms in ready if forms is not None for form in forms])
-                    rows[good] = made.reshape(len(good), self.width, model.dim)
+                    embedded = model.embed([form for forms in block if forms is not None for form in forms])
+                    rows[good] = embedded.reshape(len(good), self.forms_per_image, model.dim)
                 yield rows.reshape(-1, model.dim)
 
-        def tell(rows: int) -> None:
-            progress(self.title, rows // self.width, len(self.picked))
+        def report(rows: int) -> None:
+            progress(self.title, rows // self.forms_per_image, len(self.picked))
 
         with one_core_for_the_reader() if hasattr(self.images, "many") else nullcontext():
-            self.file.make(model.dim, BLOCK * self.width, blocks, information, tell)
+            self.file.make(model.dim, BLOCK * self.forms_per_image, blocks, information, report)
 
 
 class FolderLock:

@@ -1,7 +1,7 @@
 """One array of features on disk: written block by block, resumed where it stopped, checked before it is read.
 
-While it grows it is called features.part, and its length says how far it got. Complete, it is renamed to
-features.npy, and the marker done.json is written last, with the length and a checksum of both ends.
+While it grows it is called features.part, and its length tells how much is written. When it is complete, it is renamed
+to features.npy. The marker done.json is written last, with the length and a checksum of both ends.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from pzsl_bench.encoding.cache import read_json, unwritable, write_cached
 
-END = 2**20
-"""Bytes at either end that the checksum covers; a whole ImageNet would take seconds."""
+END_BYTES = 2**20
+"""Bytes at either end that the checksum covers; to read all features of ImageNet would take seconds."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class FeatureFile:
 
     @property
     def done(self) -> Path:
-        """The marker."""
+        """The marker, which is there when the array is complete."""
         return self.folder / "done.json"
 
     @property
@@ -48,25 +48,25 @@ class FeatureFile:
         return self.folder / "features.part"
 
     def open(self) -> tuple[NDArray[np.float32], tuple[int, ...]] | None:
-        """The array, read-only and memory-mapped, and its unreadable rows; None when it has to be made."""
+        """The array, read-only and memory-mapped, and its unreadable rows; None when it has to be encoded."""
         if not self.done.exists():
             return None
         marker, meta = read_json(self.done), read_json(self.folder / "meta.json")
-        trouble = self._trouble(marker, meta)
-        if trouble:
-            warnings.warn(f"feature cache {self.folder} is damaged ({trouble}); encoding again", stacklevel=2)
+        damage = self._damage(marker, meta)
+        if damage:
+            warnings.warn(f"feature cache {self.folder} is damaged ({damage}); encoding again", stacklevel=2)
             self.forget()
             return None
         return np.load(self.array, mmap_mode="r"), tuple(marker["unreadable"])
 
     def forget(self) -> None:
-        """Take the marker away, so that the array is made again."""
+        """Remove the marker, so that the array is encoded again."""
         try:
             self.done.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(self.folder, error) from error
 
-    def _trouble(self, marker: Any, meta: Any) -> str:
+    def _damage(self, marker: Any, meta: Any) -> str:
         """What is wrong with a finished file, in a few words; empty when nothing is."""
         if not isinstance(marker, dict) or not {"bytes", "ends", "unreadable"} <= set(marker):
             return "done.json is broken"
@@ -114,18 +114,18 @@ class FeatureFile:
             raise unwritable(self.folder, error) from error
 
     def _resume(self, dim: int, block: int) -> int:
-        """Cut the part to its complete blocks, or begin a new one; the number of rows it holds."""
+        """Cut the part to its complete blocks, or begin a new one; return the number of rows that it has."""
         header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, dim)}
         try:
             with self.part.open("r+b") as file:
                 if np.lib.format.read_magic(file) == (1, 0):
-                    found = np.lib.format.read_array_header_1_0(file)
-                    if found == (header["shape"], False, np.dtype("<f4")):
-                        begin = file.tell()
-                        held = (self.part.stat().st_size - begin) // (4 * dim)
-                        whole = self.rows if held >= self.rows else held // block * block
-                        file.truncate(begin + whole * 4 * dim)
-                        return whole
+                    old_header = np.lib.format.read_array_header_1_0(file)
+                    if old_header == (header["shape"], False, np.dtype("<f4")):
+                        data_start = file.tell()
+                        rows_written = (self.part.stat().st_size - data_start) // (4 * dim)
+                        rows_complete = self.rows if rows_written >= self.rows else rows_written // block * block
+                        file.truncate(data_start + rows_complete * 4 * dim)
+                        return rows_complete
         except (FileNotFoundError, ValueError):
             pass
         with self.part.open("wb") as file:
@@ -142,6 +142,6 @@ class FeatureFile:
 def _ends(path: Path) -> int:
     """Checksum of the first and the last bytes of a file."""
     with path.open("rb") as file:
-        value = zlib.crc32(file.read(END))
-        file.seek(max(0, path.stat().st_size - END))
-        return zlib.crc32(file.read(END), value)
+        value = zlib.crc32(file.read(END_BYTES))
+        file.seek(max(0, path.stat().st_size - END_BYTES))
+        return zlib.crc32(file.read(END_BYTES), value)

@@ -1,4 +1,4 @@
-"""Images on their way to the model: read in blocks, ahead of it, and none that is broken stops the others."""
+"""Read images for the model: in blocks, one block ahead of it, and a broken image does not stop the others."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def prepared(
     """
     pieces = [indices[i : i + block] for i in range(0, len(indices), block)]
     with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as readers:
-        coming = [ahead.submit(_read, images, prepare, piece, readers) for piece in pieces[:1]]
-        for following in [*pieces[1:], None]:
-            if not coming:
+        pending = [ahead.submit(_read, images, prepare, piece, readers) for piece in pieces[:1]]
+        for next_piece in [*pieces[1:], None]:
+            if not pending:
                 return
-            now = coming.pop().result()
-            if following is not None:
-                coming.append(ahead.submit(_read, images, prepare, following, readers))
-            yield now
+            current = pending.pop().result()
+            if next_piece is not None:
+                pending.append(ahead.submit(_read, images, prepare, next_piece, readers))
+            yield current
 
 
 def readable(images: Images, index: int) -> bool:
@@ -44,7 +44,7 @@ def readable(images: Images, index: int) -> bool:
 
 def read_one(images: Images, prepare: Callable[[Image, int], T], index: int) -> T | None:
     """One prepared image, or None."""
-    # Files break in every way a decoder can fail; only a machine that is out of memory is no fault of the file.
+    # A broken file can raise any exception in a decoder; only a lack of memory is not the fault of the file.
     try:
         image = images[index]
         image.load()
@@ -58,11 +58,11 @@ def read_one(images: Images, prepare: Callable[[Image, int], T], index: int) -> 
 def _read(
     images: Images, prepare: Callable[[Image, int], T], indices: Sequence[int], readers: ThreadPoolExecutor
 ) -> list[T | None]:
-    # A drawn world makes many images at once; if that fails, the single ones tell which.
-    many = getattr(images, "many", None)
-    if many is not None:
+    # A synthetic dataset draws many images at once; if that fails, reading them singly shows which is broken.
+    read_many = getattr(images, "many", None)
+    if read_many is not None:
         try:
-            return [prepare(image, i) for i, image in zip(indices, many(list(indices)), strict=True)]
+            return [prepare(image, i) for i, image in zip(indices, read_many(list(indices)), strict=True)]
         except MemoryError:
             raise
         except Exception:

@@ -28,15 +28,15 @@ def architecture(name: str) -> dict[str, Any]:
 
 
 def pretrained(cache: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Architecture -> tag -> facts, as open_clip has them; remembered per version, since importing it takes seconds."""
-    memory = cache / f"open_clip-{version('open_clip_torch')}-tags.json"
-    held = read_json(memory)
-    if isinstance(held, dict):
-        return held
+    """Architecture -> tag -> facts, from open_clip; cached for each version, because importing it takes seconds."""
+    cache_file = cache / f"open_clip-{version('open_clip_torch')}-tags.json"
+    cached = read_json(cache_file)
+    if isinstance(cached, dict):
+        return cached
     from pzsl_bench.encoding.open_clip_model import pretrained_table
 
     table = pretrained_table()
-    write_cached(memory, json.dumps(table).encode())
+    write_cached(cache_file, json.dumps(table).encode())
     return table
 
 

@@ -76,8 +76,8 @@ class LoadedEncoder:
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """(n, a) unit rows, computed in double precision.
 
-        Candidate sets may go by the similarity of names, and must not depend on the last bits of a machine's
-        single precision; names are few, so the price is small.
+        Candidate sets may depend on the similarity of names, and must not depend on how a machine rounds in single
+        precision. Names are few, so the cost is small.
         """
         rows = []
         self.model.double()
@@ -105,30 +105,30 @@ def load_open_clip(
     tokenizer: Mapping[str, Any] | None = None,
     download: bool,
 ) -> LoadedEncoder:
-    """Build an open_clip model; what goes wrong inside is told in one line."""
+    """Build an open_clip model; a failure inside becomes an error of one line."""
     open_clip = _open_clip()
-    chosen = {f"image_{k}": v for k, v in preprocessing.items() if k != "size"}
+    image_options = {f"image_{k}": v for k, v in preprocessing.items() if k != "size"}
     try:
         with _network(download), _silence():
             model, _, transform = open_clip.create_model_and_transforms(
-                name, pretrained=weights, force_quick_gelu=quick_gelu, **chosen
+                name, pretrained=weights, force_quick_gelu=quick_gelu, **image_options
             )
-            words = open_clip.get_tokenizer(name, **(tokenizer or {}))
+            tokenize = open_clip.get_tokenizer(name, **(tokenizer or {}))
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         where = f"{name}:{weights}" if weights else name
-        if not download and _kept_off_the_network(error):
+        if not download and _file_not_cached(error):
             raise MissingDataError(
                 f"the weights of encoder '{where}' are not on this machine; add --download to fetch them, "
                 f"or name a checkpoint file, {name}:FILE"
             ) from error
         raise UserError(f"encoder '{where}' cannot be loaded: {reason}") from error
-    return LoadedEncoder(model, transform, words, preprocessing, device)
+    return LoadedEncoder(model, transform, tokenize, preprocessing, device)
 
 
 @contextmanager
 def one_core_for_the_reader() -> Iterator[None]:
-    """Leave a core to the thread that makes the next images; two that fight over one cost ten times their work."""
+    """Leave a core to the thread that draws the next images; two threads that share a core take ten times as long."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, min(before, (os.cpu_count() or 2) - 1)))
     try:
@@ -153,8 +153,8 @@ def _open_clip() -> Any:
     return open_clip
 
 
-def _kept_off_the_network(error: BaseException | None) -> bool:
-    """Whether a failure came from a file that is not in the cache of Hugging Face's library."""
+def _file_not_cached(error: BaseException | None) -> bool:
+    """Whether the cause of a failure is a file that the cache of Hugging Face's library lacks."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     while error is not None:
@@ -166,7 +166,7 @@ def _kept_off_the_network(error: BaseException | None) -> bool:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """open_clip writes to the root logger what it then raises."""
+    """Switch logging off: open_clip logs an error to the root logger and raises it, too."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -177,13 +177,13 @@ def _silence() -> Iterator[None]:
 
 @contextmanager
 def _network(allowed: bool) -> Iterator[None]:
-    """Keep Hugging Face's library off the network unless it is allowed there."""
+    """Keep Hugging Face's library off the network unless that is allowed."""
     if allowed:
         yield
         return
     from huggingface_hub import constants
 
-    # The library reads the variable when it is imported, so the constant has to follow.
+    # The library reads the variable only when it is imported, so the constant has to be set as well.
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     before, flag = {n: os.environ.get(n) for n in names}, constants.HF_HUB_OFFLINE
     os.environ.update(dict.fromkeys(names, "1"))

@@ -1,8 +1,8 @@
-"""The text transformer of an open_clip model, with learned tokens where those of a prompt's first words were.
+"""The text transformer of an open_clip model, with learned tokens in the place of a prompt's first words.
 
-A prompt is [start] context name [end]. Attention is causal, so start and context see nothing of the name: what they
-are is computed once for all classes, and only the few tokens of a name once for each. Behind the end nothing is
-computed at all. Both leave the text vectors as open_clip makes them.
+A prompt is [start] context name [end]. Attention is causal, so start and context do not depend on the name: they are
+computed once for all classes, and only the few tokens of a name are computed for each class. Tokens behind the end are
+not computed. Neither saving changes the text vectors: they are those of open_clip.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pzsl_bench.contract.text_tower import Names, Tower
 from pzsl_bench.encoding.open_clip_model import LoadedEncoder
 
 PHRASE = "a photo of a"
-KEPT = 20
-"""Numbers per token, layer and unit of width: half are kept for the gradient, half are on their way."""
+FLOATS_PER_TOKEN = 20
+"""Numbers per token, layer and unit of width: half are kept for the gradient, half are intermediate results."""
 
 
 class ClipTower(Tower):
@@ -50,7 +50,7 @@ class ClipTower(Tower):
         self.phrase = self.table[tokens[0, 1 : int(self._ends(tokens)[0])]]
 
     def rows(self, vectors: Tensor, class_names: Sequence[str]) -> Tensor:
-        """(C, a) -> (C, a + L) rows that this tower can read: class vectors, then the numbers of the names' tokens."""
+        """(C, a) -> (C, a + L) rows that this tower can read: class vectors, then the token numbers of the names."""
         names = [f"{name.replace('_', ' ')}." for name in class_names]
         # Whole numbers below 2^24 are exact in single precision.
         return torch.cat([vectors, self._tokens(names).to(vectors)], dim=1)
@@ -73,8 +73,8 @@ class ClipTower(Tower):
         last = tokens.gather(1, ends[:, None])
         size = min(int(ends.max()), room)
         ends = (ends - 1).clamp(max=room - 1)
-        kept = tokens[:, 1 : size + 1].scatter(1, ends[:, None], last)
-        return Names(self.table[kept], ends)
+        name_tokens = tokens[:, 1 : size + 1].scatter(1, ends[:, None], last)
+        return Names(self.table[name_tokens], ends)
 
     def encode(self, context: Tensor, names: Names) -> Tensor:
         """(M, w) -> (C, a) unit vectors."""
@@ -84,18 +84,18 @@ class ClipTower(Tower):
         hidden = _hidden(head + size, before.device)
         for block in self.blocks:
             before, after = _layer(block, before, after, hidden)
-        ended = self.last(after.gather(1, names.ends[:, None, None].expand(-1, 1, after.shape[-1])).squeeze(1))
+        outputs = self.last(after.gather(1, names.ends[:, None, None].expand(-1, 1, after.shape[-1])).squeeze(1))
         if isinstance(self.projection, nn.Module):
-            ended = self.projection(ended)
+            outputs = self.projection(outputs)
         elif self.projection is not None:
-            ended = ended @ self.projection
-        return normalise(ended)
+            outputs = outputs @ self.projection
+        return normalise(outputs)
 
     def floats(self, names: Names, context: int) -> int:
-        """All layers' tokens, and their attention to each other."""
+        """The tokens of all layers, and their attention to each other."""
         classes, size, width = names.words.shape
         tokens, heads = classes * size + 1 + context, int(self.blocks[0].attn.num_heads)
-        return len(self.blocks) * tokens * (KEPT * width + 2 * heads * (size + 1 + context))
+        return len(self.blocks) * tokens * (FLOATS_PER_TOKEN * width + 2 * heads * (size + 1 + context))
 
     def _tokens(self, texts: Sequence[str]) -> Tensor:
         tokens: Tensor = self.tokenizer(list(texts)).to(self.device)
@@ -106,7 +106,7 @@ class ClipTower(Tower):
 
 
 def _check(text: Any, spec: str) -> None:
-    """An error in the user's words for a tower of another kind than this module computes."""
+    """Raise an error in the user's words for a tower of another kind than this module computes."""
     from open_clip.transformer import ResidualAttentionBlock
 
     blocks = getattr(getattr(text, "transformer", None), "resblocks", ())
@@ -124,26 +124,26 @@ def _pooling(text: Any) -> str:
 
 
 def _end_token(text: Any) -> int | None:
-    """The token that ends a text; None where it is the one of the highest number."""
+    """The token that ends a text; None where it is the token with the highest number."""
     return int(getattr(text, "text_eos_id", getattr(text, "eos_id", 0))) if _pooling(text) == "eos" else None
 
 
 def _hidden(size: int, device: torch.device) -> Tensor:
-    """(size, size) what a token does not see: those behind it."""
+    """(size, size) True where a token, a row, must not attend to a later token, a column."""
     return torch.ones(size, size, dtype=torch.bool, device=device).triu(1)
 
 
 def _layer(block: Any, before: Tensor, after: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """One layer on tokens (P, w) that all prompts share, and on those of each prompt behind them (C, n, w)."""
+    """One layer on the tokens (P, w) that all prompts share, and on the tokens (C, n, w) of each prompt behind them."""
     head = len(before)
     q0, k0, v0 = _heads(block, before)
     q1, k1, v1 = _heads(block, after)
-    alone = torch.einsum("phd,qhd->hpq", q0, k0).masked_fill(hidden[:head, :head], float("-inf")).softmax(-1)
-    shared = torch.einsum("cnhd,phd->chnp", q1, k0)
-    own = torch.einsum("cnhd,cmhd->chnm", q1, k1).masked_fill(hidden[head:, head:], float("-inf"))
-    seen = torch.cat([shared, own], dim=-1).softmax(-1)
-    mixed = torch.einsum("chnp,phd->cnhd", seen[..., :head], v0) + torch.einsum("chnm,cmhd->cnhd", seen[..., head:], v1)
-    return _rest(block, before, torch.einsum("hpq,qhd->phd", alone, v0)), _rest(block, after, mixed)
+    shared_attention = torch.einsum("phd,qhd->hpq", q0, k0).masked_fill(hidden[:head, :head], float("-inf")).softmax(-1)
+    to_shared = torch.einsum("cnhd,phd->chnp", q1, k0)
+    to_own = torch.einsum("cnhd,cmhd->chnm", q1, k1).masked_fill(hidden[head:, head:], float("-inf"))
+    attn = torch.cat([to_shared, to_own], dim=-1).softmax(-1)
+    mixed = torch.einsum("chnp,phd->cnhd", attn[..., :head], v0) + torch.einsum("chnm,cmhd->cnhd", attn[..., head:], v1)
+    return _rest(block, before, torch.einsum("hpq,qhd->phd", shared_attention, v0)), _rest(block, after, mixed)
 
 
 def _heads(block: Any, tokens: Tensor) -> tuple[Tensor, ...]:
@@ -155,7 +155,7 @@ def _heads(block: Any, tokens: Tensor) -> tuple[Tensor, ...]:
 
 
 def _rest(block: Any, tokens: Tensor, mixed: Tensor) -> Tensor:
-    """What a layer makes of tokens (..., w) and of what their heads (..., heads, w / heads) have found."""
+    """The output (..., w) of a layer, from its tokens (..., w) and their attention heads (..., heads, w / heads)."""
     tokens = tokens + block.ls_1(block.attn.out_proj(mixed.flatten(-2)))
-    made: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
-    return made
+    output: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    return output

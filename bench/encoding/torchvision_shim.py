@@ -20,8 +20,8 @@ SIGNATURES = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
-_kept: list[Any] = []
-"""Declarations live as long as the library object they were made with."""
+_libraries: list[Any] = []
+"""Declarations live as long as the library object that made them."""
 
 
 def declared(operator: str) -> bool:
@@ -56,7 +56,7 @@ def declare_missing_operators() -> list[str]:
     library = make("torchvision", "FRAGMENT")
     for signature in missing:
         library.define(signature)
-    _kept.append(library)
+    _libraries.append(library)
     return [s.split("(")[0] for s in missing]
 
 

@@ -1,4 +1,4 @@
-"""Class texts from more than a name: sentences, descriptors or nonsense, told after an encoder's name.
+"""Class texts from more than a name: sentences, descriptors or nonsense words, set by a suffix of the encoder's name.
 
 ENCODER+cupl=FILE     a JSON object, class -> sentences: the normalised mean of their normalised embeddings
 ENCODER+dclip=FILE    a JSON object, class -> descriptors of "NAME, which has DESCRIPTOR": scores are the mean of the
@@ -29,7 +29,6 @@ from pzsl_bench.base.identity import identity_hash
 from pzsl_bench.data.word_lists import Entry, plain, read_listing
 from pzsl_bench.encoding.prompts import fill, unit
 
-WAYS = ("cupl", "dclip", "waffle")
 ENDING = re.compile(r"\+(?:(?P<way>cupl|dclip)=(?P<file>.+)|(?P<alone>waffle))$")
 NONSENSE = 30
 """Nonsense words of waffle: 15 pairs in the paper."""
@@ -40,27 +39,27 @@ Encode = Callable[[list[str]], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Wording(ABC):
-    """A way from class names to one vector per class."""
+    """How class names become one vector per class."""
 
     renormalise = False
 
     @abstractmethod
     def prompts(self, name: str, templates: Sequence[str]) -> list[str]:
-        """What is said of a class: at least one text."""
+        """The prompts of a class: at least one."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """All that determines the prompts besides names and templates."""
+        """Everything that determines the prompts besides names and templates."""
 
     def fingerprint(self) -> str:
-        """A hash of it."""
+        """A hash of the identity."""
         return identity_hash(self.identity())[:16]
 
     def class_texts(self, encode: Encode, names: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
         """(C, a) the mean of each class's unit embeddings."""
-        said = [self.prompts(name, templates) for name in names]
-        rows = unit(encode([prompt for prompts in said for prompt in prompts]))
-        means = np.stack([part.mean(0) for part in np.split(rows, np.cumsum([len(p) for p in said])[:-1])])
+        prompts_by_class = [self.prompts(name, templates) for name in names]
+        rows = unit(encode([prompt for prompts in prompts_by_class for prompt in prompts]))
+        means = np.stack([part.mean(0) for part in np.split(rows, np.cumsum([len(p) for p in prompts_by_class])[:-1])])
         return (unit(means) if self.renormalise else means).astype(np.float32)
 
 
@@ -79,7 +78,7 @@ class FromFile(Wording):
 
     @abstractmethod
     def texts(self, entry: Entry) -> tuple[str, ...]:
-        """What of an entry is meant."""
+        """The texts of a file's entry that this wording uses."""
 
     def of(self, name: str) -> list[str]:
         """The texts of a class; capitals, underscores and hyphens do not matter."""
@@ -99,7 +98,7 @@ class CuPL(FromFile):
     renormalise = True
 
     def texts(self, entry: Entry) -> tuple[str, ...]:
-        """Its list, or in a full file of synonyms those that are whole prompts."""
+        """The list of the entry; in a full file of synonyms, only synonyms that are whole prompts."""
         return entry.synonyms if entry.as_prompt or not entry.full else ()
 
     def prompts(self, name: str, templates: Sequence[str]) -> list[str]:
@@ -115,13 +114,13 @@ class DCLIP(FromFile):
     """Descriptors of a class."""
 
     def texts(self, entry: Entry) -> tuple[str, ...]:
-        """Its list, or the descriptors in a full file of synonyms."""
+        """The list of the entry; in a full file of synonyms, its descriptors."""
         return entry.descriptors if entry.full else entry.synonyms
 
     def prompts(self, name: str, templates: Sequence[str]) -> list[str]:
-        """A prompt for each descriptor; the name in the templates where there is none."""
-        called = name.replace("_", " ")
-        return [f"{called}, {clause(text)}" for text in self.of(name)] or fill([name], templates)
+        """A prompt for each descriptor; the name in the templates where there is no descriptor."""
+        spaced_name = name.replace("_", " ")
+        return [f"{spaced_name}, {clause(text)}" for text in self.of(name)] or fill([name], templates)
 
 
 @dataclass(frozen=True)
@@ -134,12 +133,12 @@ class Waffle(Wording):
         return [f"{start}, which has {word}." for word in nonsense(NONSENSE)]
 
     def identity(self) -> dict[str, Any]:
-        """The words."""
+        """The nonsense words."""
         return {"way": "waffle", "texts": nonsense(NONSENSE)}
 
 
 def clause(descriptor: str) -> str:
-    """A descriptor as part of a sentence: which has, which is, or which alone."""
+    """A descriptor as part of a sentence, behind "which has", "which is" or "which" alone."""
     first = descriptor.split()[0].lower()
     if first in ("a", "an", "the", "used"):
         return f"which is {descriptor}"
@@ -149,20 +148,20 @@ def clause(descriptor: str) -> str:
 
 
 def nonsense(count: int) -> list[str]:
-    """Words of four to ten random letters, the same ones always."""
+    """Words of four to ten random letters, always the same ones."""
     dice = randomness.uniform(randomness.key("waffle"), count, 11)
     return ["".join(chr(ord("a") + int(26 * d)) for d in row[1 : 5 + int(7 * row[0])]) for row in dice]
 
 
 def split_wording(spec: str) -> tuple[str, Wording | None]:
-    """The encoder's own name, and the way with words after it."""
-    found = ENDING.search(spec)
-    if found is None:
+    """The encoder's own name, and the wording that is named behind it, if there is one."""
+    suffix = ENDING.search(spec)
+    if suffix is None:
         return spec, None
-    base = spec[: found.start()]
+    base = spec[: suffix.start()]
     if base == "none":
         raise UserError(f"encoder '{spec}': without an encoder nothing is said of classes; write for example {EXAMPLE}")
-    if found["alone"]:
+    if suffix["alone"]:
         return base, Waffle()
-    file = Path(found["file"]).expanduser()
-    return base, CuPL(file) if found["way"] == "cupl" else DCLIP(file)
+    file = Path(suffix["file"]).expanduser()
+    return base, CuPL(file) if suffix["way"] == "cupl" else DCLIP(file)

@@ -1,10 +1,13 @@
-"""The judge: the only reader of an exam. Test metrics are computed once, after training.
+"""The judge: computes the test metrics of a trained stack, once, after training. It alone reads an exam.
 
-Accuracies are means over classes of per-class top-1 accuracy, unless they say otherwise. T1: unseen images among
-unseen classes; U and S: unseen and seen images among all classes; H: their harmonic mean; seen_acc: seen images among
-seen classes; accuracy: the same as a plain share of the images, as the partial-label literature reports it; D: share
-of training images whose best-scored candidate is the true label. Where class numbers are positions on a scale,
-within_3 and within_5 are the shares of seen images whose class is missed by at most so much.
+Accuracies are means over classes of per-class top-1 accuracy, unless said otherwise.
+T1: unseen images among unseen classes.
+U and S: unseen and seen images among all classes. H: their harmonic mean.
+seen_acc: seen images among seen classes.
+accuracy: the same as a plain share of the images, as the partial-label literature reports it.
+D: share of training images whose best-scored candidate is the true label.
+within_3 and within_5, for ordinal classes such as ages: the shares of seen test images whose predicted class is at most
+3 or 5 away.
 """
 
 from __future__ import annotations
@@ -24,14 +27,14 @@ Ints = NDArray[np.int64]
 Reals = NDArray[np.float64]
 
 CHUNK = 2**24
-"""Scores held at once while judging."""
-NEAR = (3, 5)
-"""How far an answer on a scale may be off, as facial ages are judged."""
+"""Scores that are in memory at once while judging."""
+WITHIN = (3, 5)
+"""Distances from the true class that count as right for ordinal classes, as in the literature on facial ages."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one run says about M images: its best seen and its best unseen class, and their scores."""
+    """The predictions of one run for M images: the best seen and the best unseen class, and their scores, each (M,)."""
 
     seen: Ints
     seen_score: Reals
@@ -39,13 +42,13 @@ class Answers:
     unseen_score: Reals
 
     def among_all(self, bias: float | None = None) -> Ints:
-        """Answers on the joint label space; a bias is added to unseen scores, and wins its ties."""
+        """(M,) predictions among all classes; a bias is added to unseen scores, and ties then go to unseen classes."""
         lead = self.unseen_score - self.seen_score
         return np.where(lead > 0 if bias is None else -lead <= bias, self.unseen, self.seen)
 
 
 def class_accuracy(truth: Ints, predicted: Ints, classes: range | Ints) -> float:
-    """Mean over the classes of the share of their images named rightly; classes without images do not count."""
+    """Mean over the classes of the share of their images that are predicted correctly, without classes of no image."""
     numbers = np.asarray(classes)
     right = np.bincount(truth[truth == predicted], minlength=numbers.max(initial=0) + 1)[numbers]
     count = np.bincount(truth, minlength=numbers.max(initial=0) + 1)[numbers]
@@ -63,10 +66,11 @@ class Stacking:
     """The calibrated-stacking curve: a bias on unseen scores is raised until every image is called unseen."""
 
     bias: Reals
-    """Distinct biases at which images change sides, ascending; point j + 1 of the curve includes bias[j]."""
+    """Distinct biases at which predictions change from seen to unseen, ascending; point j + 1 is at bias[j]."""
     seen: Reals
-    """Seen accuracy before any change and after each."""
+    """Seen accuracy before the first change and after each."""
     unseen: Reals
+    """Unseen accuracy at the same points."""
 
     @property
     def area(self) -> float:
@@ -79,15 +83,15 @@ class Stacking:
         return np.where(total > 0, 2 * self.seen * self.unseen / np.where(total > 0, total, 1), 0.0)
 
     def best_bias(self) -> float:
-        """The bias of the largest H; -inf when no image should change sides."""
+        """The bias of the largest H; -inf if H is largest before any prediction changes."""
         best = int(self.harmonics().argmax())
         return float("-inf") if best == 0 else float(self.bias[best - 1])
 
 
 def stacking(truth: Ints, answers: Answers, seen: int, classes: int) -> Stacking:
-    """Sweep the bias over all values at which a prediction changes: O(M log M)."""
-    needed = answers.seen_score - answers.unseen_score
-    bias, turn = np.unique(needed, return_inverse=True)
+    """The curve of one run: the bias runs over all values at which a prediction changes. O(M log M)."""
+    needed_bias = answers.seen_score - answers.unseen_score
+    bias, point = np.unique(needed_bias, return_inverse=True)
     count = np.bincount(truth, minlength=classes)
     from_seen = truth < seen
     # An image weighs 1 / (its class size * number of classes on its side): sums of weights are class means.
@@ -95,8 +99,8 @@ def stacking(truth: Ints, answers: Answers, seen: int, classes: int) -> Stacking
     weight = 1.0 / (count[truth] * sides)
     lost = np.where(from_seen & (answers.seen == truth), weight, 0.0)
     gained = np.where(~from_seen & (answers.unseen == truth), weight, 0.0)
-    falls = np.concatenate([[0.0], np.bincount(turn, lost, len(bias)).cumsum()])
-    rises = np.concatenate([[0.0], np.bincount(turn, gained, len(bias)).cumsum()])
+    falls = np.concatenate([[0.0], np.bincount(point, lost, len(bias)).cumsum()])
+    rises = np.concatenate([[0.0], np.bincount(point, gained, len(bias)).cumsum()])
     return Stacking(bias, np.maximum(lost.sum() - falls, 0.0), rises)
 
 
@@ -108,7 +112,7 @@ def scores_unseen(fitted: Fitted, exam: Exam) -> bool:
 
 
 def answer(fitted: Fitted, exam: Exam) -> list[Answers] | None:
-    """Every run's answers to the exam; None where there are no unseen classes or its head cannot score them."""
+    """Answers of every run to the exam; None if there are no unseen classes or the head cannot score them."""
     if not scores_unseen(fitted, exam):
         return None
     best: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -124,44 +128,44 @@ def answer(fitted: Fitted, exam: Exam) -> list[Answers] | None:
 
 
 def seen_answers(fitted: Fitted, features: Tensor, texts: Tensor, among: Tensor | None = None) -> Ints:
-    """(R, M) every run's best seen class of its images, (M, d) or (R, M, d); if wanted among candidates (R, M, K)."""
-    picks = []
+    """(R, M) best-scored seen classes of (M, d) or (R, M, d) images; with `among`, the best of (R, M, K) candidates."""
+    predictions = []
     start = 0
     for images in chunks(fitted, features, texts):
         scores = fitted.score(images, texts)
         if among is not None:
             scores = scores.masked_fill(~among[:, start : start + scores.shape[1]], float("-inf"))
-        picks.append(scores.argmax(-1))
+        predictions.append(scores.argmax(-1))
         start += scores.shape[1]
-    return np.asarray(torch.cat(picks, dim=1).cpu().numpy())
+    return np.asarray(torch.cat(predictions, dim=1).cpu().numpy())
 
 
 def curves(fitted: Fitted, exam: Exam) -> list[Stacking | None]:
-    """Every run's calibrated-stacking curve; None where it diverged or unseen classes cannot be scored."""
+    """The calibrated-stacking curve of every run; None if it diverged or cannot score unseen classes."""
     answers, classes = answer(fitted, exam), exam.texts.shape[0]
     if answers is None:
         return [None] * fitted.runs
     return [
-        stacking(exam.of(run).truth, a, exam.seen, classes) if sound else None
-        for run, (a, sound) in enumerate(zip(answers, fitted.alive.tolist(), strict=True))
+        stacking(exam.of(run).truth, of_run, exam.seen, classes) if alive else None
+        for run, (of_run, alive) in enumerate(zip(answers, fitted.alive.tolist(), strict=True))
     ]
 
 
 def unseen_accuracies(fitted: Fitted, exam: Exam) -> list[float | None]:
-    """Every run's T1; None where it diverged, or there are no unseen images or no scores of unseen classes."""
+    """T1 of every run; None if it diverged or cannot score unseen classes, or if there are no unseen images."""
     answers, unseen = answer(fitted, exam), range(exam.seen, exam.texts.shape[0])
     if answers is None:
         return [None] * fitted.runs
     values: list[float | None] = []
-    for run, (a, sound) in enumerate(zip(answers, fitted.alive.tolist(), strict=True)):
+    for run, (of_run, alive) in enumerate(zip(answers, fitted.alive.tolist(), strict=True)):
         truth = exam.of(run).truth
-        asked = truth >= exam.seen
-        values.append(class_accuracy(truth[asked], a.unseen[asked], unseen) if sound and asked.any() else None)
+        rows = truth >= exam.seen
+        values.append(class_accuracy(truth[rows], of_run.unseen[rows], unseen) if alive and rows.any() else None)
     return values
 
 
 def best_biases(fitted: Fitted, exam: Exam) -> list[float | None]:
-    """Every run's bias of the largest H on an exam: chosen in the rehearsal, applied in the real exam."""
+    """The bias of the largest H for every run: chosen on the exam of a rehearsal, applied in the real exam."""
     return [curve.best_bias() if curve else None for curve in curves(fitted, exam)]
 
 
@@ -170,52 +174,54 @@ def judge(
 ) -> list[dict[str, float | None]]:
     """The metrics of every run.
 
-    `train` (N, d) or (R, N, d) are the training images, `candidates` (R, N, K) the sets that they really came with.
+    `train` (N, d) or (R, N, d) are the training images, `candidates` (R, N, K) the sets that they came with.
     """
-    known = exam.texts[: exam.seen]
-    identified = seen_answers(fitted, train, known, candidates) == exam.train_truth
-    # Images that are of a seen class in some run's split; without splits, those of the seen classes.
-    asked = np.flatnonzero((exam.truth < exam.seen).reshape(-1, exam.truth.shape[-1]).any(0))
-    closed = seen_answers(fitted, exam.features[..., torch.from_numpy(asked).to(exam.features.device), :], known)
+    seen_texts = exam.texts[: exam.seen]
+    identified = seen_answers(fitted, train, seen_texts, candidates) == exam.train_truth
+    # Images of a seen class. Where every run has a split of its own, those of a seen class in the split of any run.
+    rows = np.flatnonzero((exam.truth < exam.seen).reshape(-1, exam.truth.shape[-1]).any(0))
+    among_seen = seen_answers(
+        fitted, exam.features[..., torch.from_numpy(rows).to(exam.features.device), :], seen_texts
+    )
     answers = answer(fitted, exam)
     results = []
     for run in range(fitted.runs):
-        own = exam.of(run)
+        exam_of_run = exam.of(run)
         metrics: dict[str, float | None] = {
-            **seen_metrics(own.truth[asked], closed[run], own),
+            **seen_metrics(exam_of_run.truth[rows], among_seen[run], exam_of_run),
             "D": float(identified[run].mean()),
         }
         if answers is not None:
-            metrics |= zero_shot_metrics(own, answers[run], biases[run])
+            metrics |= zero_shot_metrics(exam_of_run, answers[run], biases[run])
         results.append({k: None if v is None or not np.isfinite(v) else v for k, v in metrics.items()})
     return results
 
 
 def seen_metrics(truth: Ints, predicted: Ints, exam: Exam) -> dict[str, float | None]:
-    """Accuracies of answers among seen classes, on the images that are of one."""
+    """Accuracies of predictions among seen classes, on the images of seen classes."""
     truth, predicted = truth[truth < exam.seen], predicted[truth < exam.seen]
     metrics: dict[str, float | None] = {
         "seen_acc": class_accuracy(truth, predicted, range(exam.seen)),
         "accuracy": _share(truth == predicted),
     }
     if exam.ordinal:
-        metrics |= {f"within_{far}": _share(abs(truth - predicted) <= far) for far in NEAR}
+        metrics |= {f"within_{limit}": _share(abs(truth - predicted) <= limit) for limit in WITHIN}
     return metrics
 
 
 def zero_shot_metrics(exam: Exam, answers: Answers, bias: float | None) -> dict[str, float | None]:
-    """T1, U, S, H, and the same with calibrated stacking (suffix _cal) at a bias chosen elsewhere."""
+    """T1, U, S, H, and the same with calibrated stacking (suffix _cal) at a bias from a rehearsal."""
     classes = exam.texts.shape[0]
     from_seen, seen, unseen = exam.truth < exam.seen, range(exam.seen), range(exam.seen, classes)
 
-    def sides(bias: float | None) -> tuple[float, float]:
+    def seen_and_unseen(bias: float | None) -> tuple[float, float]:
         joint = answers.among_all(bias)
         return (
             class_accuracy(exam.truth[from_seen], joint[from_seen], seen),
             class_accuracy(exam.truth[~from_seen], joint[~from_seen], unseen),
         )
 
-    S, U = sides(None)
+    S, U = seen_and_unseen(None)
     metrics: dict[str, float | None] = {
         "T1": class_accuracy(exam.truth[~from_seen], answers.unseen[~from_seen], unseen),
         "U": U,
@@ -224,7 +230,7 @@ def zero_shot_metrics(exam: Exam, answers: Answers, bias: float | None) -> dict[
         "AUSUC": stacking(exam.truth, answers, exam.seen, classes).area,
     }
     if bias is not None:
-        S, U = sides(bias)
+        S, U = seen_and_unseen(bias)
         metrics |= {"U_cal": U, "S_cal": S, "H_cal": harmonic(S, U), "gamma": bias}
     return metrics
 
@@ -234,7 +240,7 @@ def _share(right: NDArray[np.bool_]) -> float:
 
 
 def chunks(fitted: Fitted, features: Tensor, texts: Tensor) -> tuple[Tensor, ...]:
-    """The images (..., M, d) in pieces whose scores fit into memory; all at once for a transductive method."""
+    """The images (..., M, d) in chunks whose scores fit into memory; a single chunk for a transductive method."""
     if fitted.method.transductive:
         return (features,)
     return torch.split(features, max(1, CHUNK // max(1, fitted.runs * len(texts))), dim=-2)

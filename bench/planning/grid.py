@@ -12,9 +12,9 @@ from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import configure
 from pzsl_bench.data.ambiguity import AMBIGUITIES
 from pzsl_bench.data.source import find_dataset
-from pzsl_bench.planning.draws import settled
+from pzsl_bench.planning.draws import drop_idle_selection
 from pzsl_bench.planning.grid_file import apply, read_grid
-from pzsl_bench.planning.grid_schema import Axes, Point, Row, read_axes, written
+from pzsl_bench.planning.grid_schema import Axes, Point, Row, grid_entry, read_axes
 from pzsl_bench.records.cell import Cell
 
 
@@ -47,14 +47,14 @@ class Grid:
         return self.axes.about.strip()
 
     def cells(self) -> list[Cell]:
-        """Every cell once, in a stable order: the axes less `exclude`, then the points of `include`."""
+        """Every cell once, in a stable order: the cells of the axes that `exclude` leaves, then those of `include`."""
         return list(self._cells)
 
     def resolved(self) -> dict[str, Any]:
         """The grid with everything written out, to be kept beside its results; it can be loaded again."""
         axes = self.axes
         content = {"name": self.name, **axes.model_dump(exclude={"name", "include", "exclude"})}
-        content["methods"] = [written(row) for row in axes.methods]
+        content["methods"] = [grid_entry(row) for row in axes.methods]
         for key in ("include", "exclude"):
             if points := getattr(axes, key):
                 content[key] = [point.model_dump(exclude_defaults=True) for point in points]
@@ -69,7 +69,7 @@ class Grid:
         return list(cells)
 
     def _span(self, point: Point) -> Iterator[Cell]:
-        """All cells of a point; keys it does not give take the axes."""
+        """All cells of a point; a key that the point leaves out takes the values of the axes."""
         axes = self.axes
         rows = axes.methods if point.method is None else self._rows(point)
         tune = axes.tune if point.tune is None else point.tune
@@ -83,21 +83,22 @@ class Grid:
                 point.select or axes.select,
                 point.seed or axes.seeds,
             ):
-                yield settled(Cell(dataset, encoder, ambiguity, rate, method, settings, seed, select, tune))
+                cell = Cell(dataset, encoder, ambiguity, rate, method, settings, seed, select, tune)
+                yield drop_idle_selection(cell)
 
     def _rows(self, point: Point) -> list[Row]:
-        """Its methods with its settings; without settings, the grid's own rows of a method that it has."""
+        """Its methods with its settings; without settings, the grid's rows of each method that the grid has."""
         if point.settings:
-            return point.own_rows()
+            return point.method_rows()
         rows = []
-        for row in point.own_rows():
-            rows += [own for own in self.axes.methods if own[0] == row[0]] or [row]
+        for row in point.method_rows():
+            rows += [grid_row for grid_row in self.axes.methods if grid_row[0] == row[0]] or [row]
         return rows
 
     def _region(self, point: Point) -> Callable[[Cell], bool]:
-        """Whether a cell matches every key that the point gives."""
-        wanted = point.own_rows()
-        rows = {row for row in self.axes.methods if any(matches(row, want) for want in wanted)}
+        """A function that says whether a cell matches every key that the point gives."""
+        patterns = point.method_rows()
+        rows = {row for row in self.axes.methods if any(matches(row, pattern) for pattern in patterns)}
 
         def covers(cell: Cell) -> bool:
             return (
@@ -115,13 +116,13 @@ class Grid:
 
 
 def _encoder(spec: str, dataset: str) -> str:
-    """The encoder behind "default"."""
+    """The name of an encoder; "default" stands for the one of the dataset."""
     return find_dataset(dataset).default_encoder if spec == "default" else spec
 
 
-def matches(row: Row, want: Row) -> bool:
-    """Whether a row is the wanted method with at least the wanted settings, defaults counted as settings."""
-    if row[0] != want[0]:
+def matches(row: Row, pattern: Row) -> bool:
+    """Whether a row has the method of the pattern and all settings of the pattern, be it by default."""
+    if row[0] != pattern[0]:
         return False
     method = configure(row[0], dict(row[1]))
-    return all(getattr(method, setting) == value for setting, value in want[1])
+    return all(getattr(method, setting) == value for setting, value in pattern[1])

@@ -1,4 +1,4 @@
-"""Reading a grid file: YAML text and `--set` overrides become one mapping, whose meaning `axes` checks."""
+"""Read a grid file: YAML text and `--set` overrides become one mapping, which `grid_schema` checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_grid(name_or_path: str) -> tuple[str, str, dict[str, Any]]:
 
 
 def apply(data: Mapping[str, Any], overrides: list[str]) -> tuple[dict[str, Any], set[str]]:
-    """The content after `--set KEY=VALUE` options, and the top keys they touched."""
+    """The content after `--set KEY=VALUE` options, and the top-level keys that they changed."""
     content, touched = dict(data), set()
     for override in overrides:
         path, sign, text = override.partition("=")
@@ -43,9 +43,9 @@ def apply(data: Mapping[str, Any], overrides: list[str]) -> tuple[dict[str, Any]
 
 
 def method_entries(methods: Any, datasets: Any) -> list[tuple[str, dict[str, Any]]]:
-    """(name, settings) of each entry under `methods`, in any of the ways they may be written.
+    """(name, settings) of each entry under `methods`, in any of the forms that a grid file allows.
 
-    All methods are all that go with one of the datasets.
+    "all" means every method that goes with the task of at least one of the datasets.
     """
     if methods == "all":
         # Only here, because naming every method may import other packages.
@@ -66,7 +66,7 @@ def method_entries(methods: Any, datasets: Any) -> list[tuple[str, dict[str, Any
 
 
 def _tasks(datasets: Any) -> set[str]:
-    """What is asked of the images of these datasets; of those that cannot be found the grid will tell."""
+    """The tasks of these datasets. One that cannot be found is skipped here, and reported when the grid is checked."""
     from pzsl_bench.data.source import find_dataset
 
     tasks: set[str] = set()

@@ -1,4 +1,4 @@
-"""What may stand in a grid file: every key and value checked, every mistake told where it stands."""
+"""The schema of a grid file: checks every key and value, and reports a mistake with its place."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from pzsl_bench.data.ambiguity import AMBIGUITIES
 from pzsl_bench.data.source import find_dataset
 from pzsl_bench.planning.grid_file import method_entries
 from pzsl_bench.records.cell import Scalar
-from pzsl_bench.selecting.rules import MOST_DRAWS, check_pair, find_rule
+from pzsl_bench.selecting.rules import MAX_DRAWS, check_pair, find_rule
 
-MOST_SEEDS = 100_000
+MAX_SEEDS = 100_000
 COUNTS = "counts"
-"""In the context of a validation: whether rates may be numbers; each ambiguity checks its own when cells are known."""
+"""Key of the validation context: whether a rate may be a count, too. Ambiguities check their rates in `load_grid`."""
 Row = tuple[str, tuple[tuple[str, Scalar], ...]]
 """A method with the settings that the grid gives it, in name order."""
 
@@ -45,28 +45,28 @@ def expand(name: str, settings: Mapping[str, Any]) -> Iterator[Row]:
         yield name, tuple((setting, getattr(method, setting)) for setting in sorted(settings))
 
 
-def written(row: Row) -> str | dict[str, dict[str, Scalar]]:
-    """A row as a grid file writes it."""
+def grid_entry(row: Row) -> str | dict[str, dict[str, Scalar]]:
+    """A row as it is written in a grid file."""
     name, settings = row
     return {name: dict(settings)} if settings else name
 
 
-def _plainly(check: Callable[[Any], Any], value: Any) -> Any:
-    # pydantic collects ValueErrors with the place they belong to; a UserError would fly past it.
+def _with_value_errors(check: Callable[[Any], Any], value: Any) -> Any:
+    # pydantic collects ValueErrors with their place in the file; a UserError would pass through it.
     try:
         return check(value)
     except UserError as error:
         raise ValueError(str(error)) from None
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     """A single value counts as a list of one."""
     if value is None or value == [] or value == "":
         raise ValueError("is empty; give at least one value")
     return value if isinstance(value, list) else [value]
 
 
-def _once(values: list[Any], write: Callable[[Any], Any] = lambda v: v) -> list[Any]:
+def _refuse_repeats(values: list[Any], write: Callable[[Any], Any] = lambda v: v) -> list[Any]:
     seen = set()
     for value in values:
         if value in seen:
@@ -77,10 +77,10 @@ def _once(values: list[Any], write: Callable[[Any], Any] = lambda v: v) -> list[
 
 def _axis(check: Callable[[Any], Any]) -> BeforeValidator:
     """A list on which every value is valid and stands once."""
-    return BeforeValidator(lambda value: _once([_plainly(check, item) for item in _listed(value)]))
+    return BeforeValidator(lambda value: _refuse_repeats([_with_value_errors(check, item) for item in _as_list(value)]))
 
 
-def _named(look_up: Callable[[str], object]) -> BeforeValidator:
+def _name_axis(look_up: Callable[[str], object]) -> BeforeValidator:
     """An axis of names that `look_up` knows."""
 
     def check(value: Any) -> str:
@@ -100,42 +100,40 @@ def _rate(value: Any, counts: bool) -> float:
     return float(value)
 
 
-def _counts(content: Mapping[str, Any]) -> bool:
-    """Whether an ambiguity that a grid file names has a number as its rate, and not a share."""
+def _names_counts(content: Mapping[str, Any]) -> bool:
+    """Whether an ambiguity that a grid file names has a count as its rate, not a share."""
     points = [point for key in ("include", "exclude") for point in _points(content.get(key))]
     named = [content.get("ambiguities"), *(point.get("ambiguity") for point in points if isinstance(point, dict))]
-    names = {str(name) for some in named for name in (some if isinstance(some, list) else [some])}
-    return any(found.least is not None for name, found in AMBIGUITIES.all().items() if name in names)
+    names = {str(name) for entry in named for name in (entry if isinstance(entry, list) else [entry])}
+    return any(ambiguity.least is not None for name, ambiguity in AMBIGUITIES.all().items() if name in names)
 
 
 def _rates(value: Any, info: ValidationInfo) -> list[float]:
     """A list of rates, each once."""
     counts = bool((info.context or {}).get(COUNTS))
-    return _once([_plainly(lambda item: _rate(item, counts), item) for item in _listed(value)])
+    return _refuse_repeats([_with_value_errors(lambda item: _rate(item, counts), item) for item in _as_list(value)])
 
 
 def _seeds(value: Any) -> list[int]:
     """[0, 1, 2], or a range "0-2", or ranges in a list."""
     seeds: list[int] = []
-    for item in _listed(value):
+    for item in _as_list(value):
         first, dash, last = (part.strip() for part in str(item).partition("-"))
         whole = first.isdecimal() and (last.isdecimal() or not dash)
         if isinstance(item, bool) or not isinstance(item, int | str) or not whole:
             raise ValueError(f"{item!r} is not a seed: write whole numbers from 0 on, or a range such as 0-4")
         low, high = int(first), int(last or first)
-        if not low <= high < low + MOST_SEEDS:
-            raise ValueError(f"{item!r} is not a range of 1 to {MOST_SEEDS} seeds")
+        if not low <= high < low + MAX_SEEDS:
+            raise ValueError(f"{item!r} is not a range of 1 to {MAX_SEEDS} seeds")
         seeds.extend(range(low, high + 1))
-    return _once(seeds)
+    return _refuse_repeats(seeds)
 
 
 def _seed_axis(value: Any) -> list[int]:
     """As `_seeds`, or a count: 5 means 0-4."""
     if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= MOST_SEEDS:
-            raise ValueError(
-                f"{value} is not a count of seeds (1 to {MOST_SEEDS}); one seed alone is written [{value}]"
-            )
+        if not 1 <= value <= MAX_SEEDS:
+            raise ValueError(f"{value} is not a count of seeds (1 to {MAX_SEEDS}); one seed alone is written [{value}]")
         return list(range(value))
     return _seeds(value)
 
@@ -150,16 +148,20 @@ def _tune(value: Any) -> int:
         raise ValueError(f"{value!r} is not a number of draws, such as 20")
     if value == 1:
         raise ValueError("1 draw is the settings as they are; write 2 or more, or leave it out")
-    if not 0 <= value <= MOST_DRAWS:
-        raise ValueError(f"{value} is not a number of draws from 2 to {MOST_DRAWS}")
+    if not 0 <= value <= MAX_DRAWS:
+        raise ValueError(f"{value} is not a number of draws from 2 to {MAX_DRAWS}")
     return value
 
 
-def _rows(value: Any, others: ValidationInfo) -> list[Row]:
+def _rows(value: Any, info: ValidationInfo) -> list[Row]:
     """Every combination of the settings of every entry."""
-    datasets = others.data.get("datasets")
-    entries = _plainly(lambda it: method_entries(it, datasets), value if value == "all" else _listed(value))
-    return _once([row for entry in entries for row in _plainly(lambda e: list(expand(*e)), entry)], written)
+    datasets = info.data.get("datasets")
+    entries = _with_value_errors(
+        lambda methods: method_entries(methods, datasets), value if value == "all" else _as_list(value)
+    )
+    return _refuse_repeats(
+        [row for entry in entries for row in _with_value_errors(lambda e: list(expand(*e)), entry)], grid_entry
+    )
 
 
 def _points(value: Any) -> Any:
@@ -167,17 +169,17 @@ def _points(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value or []
 
 
-Datasets = Annotated[list[str], _named(find_dataset)]
-Encoders = Annotated[list[str], _named(str)]
-Ambiguities = Annotated[list[str], _named(AMBIGUITIES.get)]
+Datasets = Annotated[list[str], _name_axis(find_dataset)]
+Encoders = Annotated[list[str], _name_axis(str)]
+Ambiguities = Annotated[list[str], _name_axis(AMBIGUITIES.get)]
 Rates = Annotated[list[float], BeforeValidator(_rates)]
-Methods = Annotated[list[str], _named(METHODS.get)]
-Selects = Annotated[list[str], _named(find_rule)]
+Methods = Annotated[list[str], _name_axis(METHODS.get)]
+Selects = Annotated[list[str], _name_axis(find_rule)]
 Tune = Annotated[int, BeforeValidator(_tune)]
 
 
 class Point(BaseModel):
-    """A part of the grid: each key given narrows it to one value, or to any of a list."""
+    """A part of the grid: each key that is given narrows it to one value, or to the values of a list."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -195,10 +197,10 @@ class Point(BaseModel):
     def _settings_belong_to_a_method(self) -> Point:
         if self.settings and not self.method:
             raise ValueError("settings need a 'method' beside them")
-        _plainly(lambda point: point.own_rows(), self)
+        _with_value_errors(lambda point: point.method_rows(), self)
         return self
 
-    def own_rows(self) -> list[Row]:
+    def method_rows(self) -> list[Row]:
         """Its methods, with its settings."""
         return [row for name in self.method or () for row in expand(name, self.settings)]
 
@@ -223,29 +225,29 @@ class Axes(BaseModel):
 
     @field_validator("tune")
     @classmethod
-    def _draws_have_a_rule(cls, tune: int, others: ValidationInfo) -> int:
-        for select in others.data.get("select", []):
-            _plainly(lambda pair: check_pair(*pair), (select, tune))
+    def _draws_have_a_rule(cls, tune: int, info: ValidationInfo) -> int:
+        for select in info.data.get("select", []):
+            _with_value_errors(lambda pair: check_pair(*pair), (select, tune))
         return tune
 
     @field_validator("include")
     @classmethod
-    def _draws_of_points_have_a_rule(cls, points: list[Point], others: ValidationInfo) -> list[Point]:
+    def _draws_of_points_have_a_rule(cls, points: list[Point], info: ValidationInfo) -> list[Point]:
         for point in points:
-            tune = others.data.get("tune", 0) if point.tune is None else point.tune
-            for select in point.select or others.data.get("select", []):
-                _plainly(lambda pair: check_pair(*pair), (select, tune))
+            tune = info.data.get("tune", 0) if point.tune is None else point.tune
+            for select in point.select or info.data.get("select", []):
+                _with_value_errors(lambda pair: check_pair(*pair), (select, tune))
         return points
 
 
 def read_axes(content: Mapping[str, Any], label: str, touched: set[str]) -> Axes:
     """The checked content of a grid file; keys in `touched` came from the command line."""
     try:
-        return Axes.model_validate(dict(content), context={COUNTS: _counts(content)})
+        return Axes.model_validate(dict(content), context={COUNTS: _names_counts(content)})
     except ValidationError as error:
-        # An unknown key comes before the missing one that it was meant to be.
-        found = error.errors(include_url=False)
-        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+        # An unknown key is reported before a missing one: it may be the missing key, misspelt.
+        mistakes = error.errors(include_url=False)
+        first = next((e for e in mistakes if e["type"] == "extra_forbidden"), mistakes[0])
     top, *rest = first["loc"]
     # Draws and the rule that chooses among them are checked together, under the name of the later key.
     source = "--set" if top in touched or (top == "tune" and "select" in touched) else label

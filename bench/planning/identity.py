@@ -1,4 +1,4 @@
-"""What determines a result, and the names from which its random numbers come."""
+"""The identity of a result: everything that determines it. And the names from which its random numbers come."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pzsl_bench.encoding.cache import cache_root
 from pzsl_bench.encoding.crops import RECIPE
 from pzsl_bench.encoding.encoder import find_encoder
 from pzsl_bench.judging.tag_metrics import VERSION as TAG_METRICS
-from pzsl_bench.planning.draws import searched
+from pzsl_bench.planning.draws import search_ranges
 from pzsl_bench.planning.offers import offers
 from pzsl_bench.planning.options import Options
 from pzsl_bench.records.cell import PROTOCOL, Cell
@@ -45,9 +45,9 @@ class Facts:
     identity: dict[str, Any]
     """What identifies the data and the encoding."""
     offers: frozenset[str]
-    """What methods and ambiguities may need, and it has."""
+    """What methods and ambiguities may need and this pair can give."""
     task: str
-    """What is asked of its images: their class, or their tags."""
+    """`classes` or `tags`: what is asked of its images."""
     class_names: tuple[str, ...]
 
 
@@ -57,12 +57,12 @@ def dataset_facts(cell: Cell, options: Options, problems: list[str]) -> Facts | 
         data = find_dataset(cell.dataset, options.data)
         source = data.open()
         encoder = find_encoder(cell.encoder, cache=cache_root(options.cache))
-        said = (source.templates,) if source.contexts is None else (source.templates, source.contexts)
-        names = (source.class_names, *said, source.seen, source.unseen, source.validation)
+        prompts = (source.templates,) if source.contexts is None else (source.templates, source.contexts)
+        key_parts = (source.class_names, *prompts, source.seen, source.unseen, source.validation)
         identity = {
             "dataset_version": data.info.version,
             "dataset_checksum": source.checksum,
-            "classes": f"{randomness.key(*names):016x}",
+            "classes": f"{randomness.key(*key_parts):016x}",
             "encoder_fingerprint": encoder.fingerprint(),
         }
         if source.task == "tags":
@@ -73,23 +73,28 @@ def dataset_facts(cell: Cell, options: Options, problems: list[str]) -> Facts | 
         return None
 
 
-def names_identity(cell: Cell, method: Method, facts: Facts, options: Options, known: dict[str, str]) -> dict[str, Any]:
-    """What identifies the names of classes, for a method that reads more than one of each."""
+def names_identity(
+    cell: Cell, method: Method, facts: Facts, options: Options, fingerprints: dict[str, str]
+) -> dict[str, Any]:
+    """What identifies the names of classes, for a method that reads more than one of each.
+
+    `fingerprints` remembers those of the names of each dataset.
+    """
     if not method.needs & OF_NAMES & facts.offers:
         return {}
-    if cell.dataset not in known:
-        found = find_synonyms(cell.dataset, facts.class_names, options.data, cache_root(options.cache))
-        known[cell.dataset] = found.fingerprint()
-    return {"synonyms": [known[cell.dataset], SPACES]}
+    if cell.dataset not in fingerprints:
+        synonyms = find_synonyms(cell.dataset, facts.class_names, options.data, cache_root(options.cache))
+        fingerprints[cell.dataset] = synonyms.fingerprint()
+    return {"synonyms": [fingerprints[cell.dataset], SPACES]}
 
 
 def result_identity(cell: Cell, method: Method, facts: dict[str, Any]) -> dict[str, Any]:
     """Everything that determines the result of a cell."""
-    chosen: dict[str, Any] = {}
+    selection: dict[str, Any] = {}
     if cell.select != "last":
-        chosen["select"] = [cell.select, SELECTION]
+        selection["select"] = [cell.select, SELECTION]
     if cell.tune:
-        chosen["tune"] = {"draws": cell.tune, "search": searched(type(method), dict(cell.settings))}
+        selection["tune"] = {"draws": cell.tune, "search": search_ranges(type(method), dict(cell.settings))}
     return {
         "protocol": PROTOCOL,
         "dataset": cell.dataset,
@@ -104,5 +109,5 @@ def result_identity(cell: Cell, method: Method, facts: dict[str, Any]) -> dict[s
         "seed": cell.seed,
         **feed_facts(method.feed),
         **({"views": RECIPE} if "views" in method.needs else {}),
-        **chosen,
+        **selection,
     }

@@ -22,30 +22,33 @@ LACKS = {
         " encoder is told other words of a class than names",
     ),
 }
-"""How a need that a dataset cannot meet is told."""
+"""The message for each need that a dataset cannot meet."""
 
 
 def offers(source: Source, encoder: str) -> frozenset[str]:
     """What methods and ambiguities may need and this dataset has, through the encoder of that name."""
-    read = source.texts is None and encoder != "none"
+    reads_texts = source.texts is None and encoder != "none"
     has = {
         "texts": source.texts is not None or encoder != "none",
         "alignment": encoder != "none" or source.is_aligned,
-        "text tower": read,
+        "text tower": reads_texts,
         "views": source.has_views,
         "candidates": source.candidates is not None,
     }
-    # Other words for a class are no other names of it, and have none for them.
-    names = OF_NAMES if read and split_wording(encoder)[1] is None else frozenset()
-    return names | {what for what, here in has.items() if here}
+    # A wording (such as `+cupl=FILE`) makes class texts of other words than names, and has none for synonyms.
+    names = OF_NAMES if reads_texts and split_wording(encoder)[1] is None else frozenset()
+    return names | {need for need, is_met in has.items() if is_met}
 
 
 def lack_of(
-    cell: Cell, method: Method, task: str, offered: frozenset[str], known: dict[tuple[str, str, str], str]
+    cell: Cell, method: Method, task: str, offered: frozenset[str], lacks: dict[tuple[str, str, str], str]
 ) -> str:
-    """The first thing that the cell needs and its dataset lacks, told once for each (dataset, method); or nothing."""
+    """A sentence about the first thing that the cell needs and its dataset lacks; empty if there is none.
+
+    `lacks` collects the sentences, one for each need of a method or ambiguity that a dataset does not meet.
+    """
     if reason := misfit(cell, task):
-        return known.setdefault((cell.dataset, reason, "task"), reason)
+        return lacks.setdefault((cell.dataset, reason, "task"), reason)
     ambiguity = AMBIGUITIES.get(cell.ambiguity)
     if "candidates" in ambiguity.needs - offered:
         others = ", ".join(name for name in AMBIGUITIES.names() if name != ambiguity.name)
@@ -53,13 +56,16 @@ def lack_of(
             f"dataset '{cell.dataset}' comes with true labels, not with candidate sets, so ambiguity"
             f" '{ambiguity.name}' has nothing to give: use one of {others}"
         )
-    asked = ((f"ambiguity '{ambiguity.name}'", cell.ambiguity, ambiguity.needs), (cell.row, cell.method, method.needs))
-    for who, name, needs in asked:
-        # Without texts there is no talk of their space: what comes later in the alphabet is the plainer lack.
-        for what in sorted(needs - offered, reverse=True):
-            return known.setdefault((cell.dataset, name, what), _sentence(what).format(who=who, dataset=cell.dataset))
+    needing = (
+        (f"ambiguity '{ambiguity.name}'", cell.ambiguity, ambiguity.needs),
+        (cell.row, cell.method, method.needs),
+    )
+    for who, name, needs in needing:
+        # In reverse alphabetical order the more basic lack comes first: `texts` before `alignment` with their space.
+        for need in sorted(needs - offered, reverse=True):
+            return lacks.setdefault((cell.dataset, name, need), _sentence(need).format(who=who, dataset=cell.dataset))
     return ""
 
 
-def _sentence(what: str) -> str:
-    return LACKS.get(what, f"{{who}} needs {what}; {{dataset}} has none")
+def _sentence(need: str) -> str:
+    return LACKS.get(need, f"{{who}} needs {need}; {{dataset}} has none")

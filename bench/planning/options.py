@@ -1,4 +1,4 @@
-"""How to run, as the command line says it."""
+"""The options of a run, as the command line gives them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, as the command line says it."""
+    """How to run a plan."""
 
     results: Path = Path("results")
     device: str = "auto"

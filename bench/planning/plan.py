@@ -1,4 +1,4 @@
-"""What a grid asks for, what is already there, and which cells are trained together."""
+"""The plan of a run: the state of every cell of a grid, and the stacks of cells that are trained together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pzsl_bench.selecting.rules import find_rule
 
 
 class State(StrEnum):
-    """Where a cell stands."""
+    """The state of a cell."""
 
     DONE = "done"
     MISSING = "missing"
@@ -49,7 +49,7 @@ class Planned:
     state: State
     record: Record | None = None
     lack: str = ""
-    """What its dataset cannot give, as a sentence; a cell blocked for that reason will never run."""
+    """A sentence about what its dataset cannot give, if that blocks the cell; such a cell will never run."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Plan:
 
     def todo(self, retry_failed: bool = False, fresh: bool = False) -> list[Planned]:
         """The cells to compute now."""
-        wanted = {State.MISSING, State.STALE}
+        states = {State.MISSING, State.STALE}
         if retry_failed:
-            wanted.add(State.FAILED)
+            states.add(State.FAILED)
         if fresh:
-            wanted |= {State.DONE, State.FAILED, State.DIVERGED}
-        return [p for p in self.cells if p.state in wanted]
+            states |= {State.DONE, State.FAILED, State.DIVERGED}
+        return [p for p in self.cells if p.state in states]
 
     @property
     def stacks(self) -> list[list[Planned]]:
@@ -80,12 +80,12 @@ class Plan:
 
     @property
     def seconds(self) -> float | None:
-        """Estimate for what is to do; None while nothing like it has run."""
+        """Estimated seconds for the cells to compute; None if some (dataset, method) among them has no record yet."""
         todo = self.todo()
-        known = [(self.costs.get((p.cell.dataset, p.cell.method)), trainings(p.cell)) for p in todo]
-        if not todo or any(cost is None for cost, _ in known):
+        costs = [(self.costs.get((p.cell.dataset, p.cell.method)), trainings(p.cell)) for p in todo]
+        if not todo or any(cost is None for cost, _ in costs):
             return None if todo else 0.0
-        return sum(cost * number for cost, number in known if cost is not None)
+        return sum(cost * number for cost, number in costs if cost is not None)
 
     def records(self) -> list[Record]:
         """The current records of the grid's cells."""
@@ -98,13 +98,13 @@ def trainings(cell: Cell) -> int:
 
 
 def stacks(cells: Iterable[Planned]) -> list[list[Planned]]:
-    """Cells that can be trained together: same problem, method and way to choose, same settings but for floats."""
-    together: dict[tuple[Any, ...], list[Planned]] = defaultdict(list)
+    """The cells in stacks: same problem, method and selection, same settings except for floats that may vary."""
+    groups: dict[tuple[Any, ...], list[Planned]] = defaultdict(list)
     for planned in cells:
         cell, method = planned.cell, planned.method
         fixed = tuple((f.name, v) for f in fields(method) if not may_vary(f, v := getattr(method, f.name)))
-        together[(cell.dataset, cell.encoder, cell.method, fixed, cell.select, cell.tune)].append(planned)
-    return list(together.values())
+        groups[(cell.dataset, cell.encoder, cell.method, fixed, cell.select, cell.tune)].append(planned)
+    return list(groups.values())
 
 
 def make_plan(grid: Grid, options: Options) -> Plan:
@@ -116,20 +116,23 @@ def make_plan(grid: Grid, options: Options) -> Plan:
     cells: list[Planned] = []
     facts: dict[tuple[str, str], Facts | None] = {}
     tasks: dict[str, str] = {}
-    words: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
     for cell in grid.cells():
         place = (cell.dataset, cell.encoder)
         if place not in facts:
-            facts[place] = found = dataset_facts(cell, options, problems)
-            tasks[cell.dataset] = found.task if found else find_dataset(cell.dataset).task
-        method, here = configure(cell.method, dict(cell.settings)), facts[place]
-        known = {**here.identity, **names_identity(cell, method, here, options, words)} if here else {}
-        identity = result_identity(cell, method, known)
-        name = identity_hash(identity)
-        lack = lack_of(cell, method, here.task, here.offers, lacks) if here else ""
-        record = None if lack else records.find(cell, name)
-        state = State.BLOCKED if lack or not here else _state(cell, name, record, records)
-        cells.append(Planned(cell, method, identity, name, state, record, lack))
+            facts[place] = place_facts = dataset_facts(cell, options, problems)
+            tasks[cell.dataset] = place_facts.task if place_facts else find_dataset(cell.dataset).task
+        method, place_facts = configure(cell.method, dict(cell.settings)), facts[place]
+        data_identity: dict[str, Any] = {}
+        if place_facts:
+            names = names_identity(cell, method, place_facts, options, fingerprints)
+            data_identity = {**place_facts.identity, **names}
+        identity = result_identity(cell, method, data_identity)
+        result_hash = identity_hash(identity)
+        lack = lack_of(cell, method, place_facts.task, place_facts.offers, lacks) if place_facts else ""
+        record = None if lack else records.find(cell, result_hash)
+        state = State.BLOCKED if lack or not place_facts else _state(cell, result_hash, record, records)
+        cells.append(Planned(cell, method, identity, result_hash, state, record, lack))
     check_tasks(grid.cells(), tasks)
     problems += lacks.values()
     problems += records.problems
@@ -137,9 +140,9 @@ def make_plan(grid: Grid, options: Options) -> Plan:
     return Plan(grid.name, cells, problems, time.perf_counter() - started, _costs(cells))
 
 
-def _state(cell: Cell, name: str, record: Record | None, records: Records) -> State:
+def _state(cell: Cell, result_hash: str, record: Record | None, records: Records) -> State:
     if record is None:
-        return State.STALE if records.others(cell, name) else State.MISSING
+        return State.STALE if records.others(cell, result_hash) else State.MISSING
     return {
         Status.DONE: State.DONE,
         Status.FAILED: State.FAILED,
@@ -148,12 +151,12 @@ def _state(cell: Cell, name: str, record: Record | None, records: Records) -> St
 
 
 def _costs(cells: list[Planned]) -> dict[tuple[str, str], float]:
-    past: dict[tuple[str, str], list[float]] = defaultdict(list)
+    seconds_of: dict[tuple[str, str], list[float]] = defaultdict(list)
     for planned in cells:
         if planned.record is not None:
             seconds = planned.record.seconds / trainings(planned.cell)
-            past[(planned.cell.dataset, planned.cell.method)].append(seconds)
-    return {where: statistics.median(seconds) for where, seconds in past.items()}
+            seconds_of[(planned.cell.dataset, planned.cell.method)].append(seconds)
+    return {dataset_method: statistics.median(seconds) for dataset_method, seconds in seconds_of.items()}
 
 
 def updated(plan: Plan, records: Sequence[Record]) -> Plan:

@@ -24,17 +24,17 @@ def build_problem(
     unreadable: Sequence[int] = (),
     seed: int = 0,
 ) -> Problem:
-    """Put an opened dataset and its encoding together, split as the seed says; unreadable images leave both sides."""
+    """Put an opened dataset and its encoding together, split by the seed; unreadable images are left out."""
     order = [*source.seen, *source.unseen]
-    number = np.full(len(source.class_names), -1, dtype=np.int64)
-    number[order] = np.arange(len(order))
-    # Images of a class that is neither seen nor unseen are of no use; images with tags may have any.
-    labels = np.empty(0, dtype=np.int64) if source.labels is None else number[source.labels]
+    new_number = np.full(len(source.class_names), -1, dtype=np.int64)
+    new_number[order] = np.arange(len(order))
+    # Images of a class that is neither seen nor unseen are left out; images with tags may have any tag.
+    labels = np.empty(0, dtype=np.int64) if source.labels is None else new_number[source.labels]
     usable = np.ones(len(source), dtype=bool) if source.labels is None else labels >= 0
     usable[list(unreadable)] = False
-    tested = source.test_images(seed)
-    train = np.flatnonzero(usable & ~tested & source.has_seen)
-    test = np.flatnonzero(usable & tested)
+    is_test = source.test_images(seed)
+    train = np.flatnonzero(usable & ~is_test & source.has_seen)
+    test = np.flatnonzero(usable & is_test)
     tags = source.tags
     for what, rows in (("training", train), ("test", test)):
         if not len(rows):
@@ -50,7 +50,7 @@ def build_problem(
         texts=torch.from_numpy(np.ascontiguousarray(texts[order])),
         class_names=tuple(source.class_names[k] for k in order),
         seen=len(source.seen),
-        validation=tuple(int(number[k]) for k in source.validation),
+        validation=tuple(int(new_number[k]) for k in source.validation),
         scale=scale,
         unreadable=len(unreadable),
         candidates=None if source.candidates is None else source.candidates[np.ix_(train, np.array(source.seen))],
@@ -62,7 +62,7 @@ def build_problem(
 
 
 def shared_tensor(array: NDArray[np.float32]) -> Tensor:
-    """The same numbers as a tensor, without a copy: worker processes share what is mapped from the cache."""
+    """The same numbers as a tensor, without a copy: worker processes share arrays that are mapped from the cache."""
     with warnings.catch_warnings():
         # PyTorch has no read-only tensors; nothing writes to features.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -70,7 +70,7 @@ def shared_tensor(array: NDArray[np.float32]) -> Tensor:
 
 
 def standardised(features: NDArray[np.float32], train: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(M, d) columns of mean 0 and standard deviation 1 on the training rows; one that is constant there becomes 0."""
+    """(M, d) columns of mean 0 and standard deviation 1 on the training rows; a column constant there becomes 0."""
     rows = features[train].astype(np.float64)
     spread = rows.std(0)
     spread[rows.min(0) == rows.max(0)] = np.inf

@@ -13,7 +13,7 @@ from pzsl_bench.data.tag_corruption import Marks
 
 @dataclass(frozen=True)
 class Exam:
-    """What only the judge sees. Classes are numbered seen first (in the study's order), then unseen.
+    """What only the judge sees. Classes are numbered: first the seen ones (in the study's order), then the unseen ones.
 
     Where every run has a split of its own, features and truths have a leading run axis.
     """
@@ -35,10 +35,10 @@ class Exam:
     train_tags: Marks | None = None
     """(N, K) true seen tags of the study's images, or (R, N, K), in place of `train_truth`."""
     top: tuple[int, ...] = ()
-    """How many tags are named for an image when precision and recall are measured."""
+    """How many tags are predicted for an image when precision and recall are measured."""
 
     def of(self, run: int) -> Exam:
-        """What one run is asked."""
+        """The exam of one run."""
         if self.features.ndim == 2:
             return self
         if self.tags is not None and self.train_tags is not None:

@@ -1,7 +1,7 @@
-"""The problems of a stack's runs: one for all, or, where every seed has a split of its own, one for each.
+"""The problems of the runs of a stack: one for all runs, or one for each where every seed has a split of its own.
 
-Folds are trained together like any other runs. What they have in common (class texts, numbers of images) stays
-shared; images, truths and candidate sets get the run axis.
+Folds are trained together like any other runs. They share class texts and numbers of images; their images, truths and
+candidate sets get the run axis.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Problems:
 
     @property
     def images_differ(self) -> bool:
-        """Whether the runs have images of their own."""
+        """Whether some runs have other images than others."""
         return any(problem is not self.each[0] for problem in self.each)
 
     def studies(self, drawn: Tensor, keys: Sequence[str], draws: Sequence[str]) -> Studies:
@@ -61,22 +61,22 @@ class Problems:
 
     def groups(self) -> list[tuple[Problem, list[int]]]:
         """The different problems, each with its runs."""
-        found: dict[int, tuple[Problem, list[int]]] = {}
+        groups: dict[int, tuple[Problem, list[int]]] = {}
         for run, problem in enumerate(self.each):
-            found.setdefault(id(problem), (problem, []))[1].append(run)
-        return list(found.values())
+            groups.setdefault(id(problem), (problem, []))[1].append(run)
+        return list(groups.values())
 
     def truths(self) -> LabelSets:
         """(R, N, K) the true labels as candidate sets, or the true tags; (1, N, K) where all runs have the same."""
         each = self.each if self.images_differ else self.each[:1]
-        told: list[NDArray[Any]] = [problem.labelled.true_labels() for problem in each]
-        return np.stack(told)
+        label_sets: list[NDArray[Any]] = [problem.labelled.true_labels() for problem in each]
+        return np.stack(label_sets)
 
 
 def _stacked(tags: Sequence[Marks | None]) -> Marks | None:
     """(R, ...) the tags of all runs; None where images are of one class."""
-    found = [own for own in tags if own is not None]
-    return np.stack(found) if found else None
+    present = [run_tags for run_tags in tags if run_tags is not None]
+    return np.stack(present) if present else None
 
 
 def size(problem: Problem) -> tuple[int, int]:

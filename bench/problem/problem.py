@@ -24,7 +24,7 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Problem:
-    """Tensors of one (dataset, encoder). Classes are numbered seen first, then unseen."""
+    """Tensors of one (dataset, encoder). Classes are numbered: first the seen ones, then the unseen ones."""
 
     name: str
     train: Tensor
@@ -39,25 +39,25 @@ class Problem:
     class_names: tuple[str, ...]
     seen: int
     validation: tuple[int, ...]
-    """Seen classes that play the unseen ones in the rehearsal, and in the first of several."""
+    """Seen classes that act as the unseen ones in the rehearsal, or in the first of several rehearsals."""
     scale: float
     unreadable: int = 0
     candidates: NDArray[np.bool_] | None = None
-    """(N, K) the candidate sets that the training images came with, where they did."""
+    """(N, K) the candidate sets that come with the training images, if there are any."""
     ordinal: bool = False
     """Whether class numbers are positions on a scale."""
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops of the training images, where there are any."""
     tower: Tower | None = None
-    """The encoder's text tower, if asked for; the rows of `texts` are then such as it reads."""
+    """The encoder's text tower, if asked for; `texts` then has the rows that the tower reads."""
     train_tags: Marks | None = None
     """(N, K) the seen tags of the training images, where an image may have several."""
     test_tags: Marks | None = None
     """(M, C) all tags of the test images."""
     top: tuple[int, ...] = ()
-    """How many tags are named for an image when precision and recall are measured."""
+    """How many tags are predicted for an image when precision and recall are measured."""
     synonyms: Tensor | None = None
-    """(C, m, a) all names of each class, its own first, rows of zeros at the end; only if asked for."""
+    """(C, m, a) all names of each class, its own name first, rows of zeros at the end; only if asked for."""
 
     def to(self, device: torch.device) -> Problem:
         """The same problem on a device."""
@@ -68,7 +68,7 @@ class Problem:
 
     @cached_property
     def labelled(self) -> Labelled:
-        """The harness's own view, from which candidate sets are drawn."""
+        """What the harness knows of the training images: candidate sets are drawn from it."""
 
         def reference() -> NDArray[np.float64]:
             images, names = self.train.double().cpu().numpy(), self.texts[: self.seen].double().cpu().numpy()
@@ -99,16 +99,16 @@ class Problem:
 
     @property
     def can_rehearse(self) -> bool:
-        """Whether there is something to choose for (unseen classes) and something to choose by (validation classes).
+        """Whether there are unseen classes to choose settings for, and validation classes to choose them by.
 
-        Tags are not rehearsed: their literature calibrates nothing.
+        Tags are not rehearsed: the methods for tags in the literature calibrate nothing.
         """
         return self.test_tags is None and len(self.class_names) > self.seen and len(self.validation) > 0
 
     def acting(self, fold: int) -> tuple[int, ...]:
-        """The seen classes that play the unseen ones in a fold: in fold 0 the validation classes, then others.
+        """The seen classes that act as the unseen ones in a fold: in fold 0 the validation classes, then others.
 
-        Folds are of one size, and no class plays twice before all have played.
+        All folds are of one size, and no class acts twice before all classes have acted.
         """
         others = [k for k in range(self.seen) if k not in self.validation]
         shuffled = randomness.permutation(randomness.key("rehearsal", self.name, "folds"), len(others))
@@ -117,40 +117,40 @@ class Problem:
         return tuple(turns[(fold * size + i) % self.seen] for i in range(size))
 
     def rehearsal(self, fold: int = 0) -> tuple[Problem, NDArray[np.int64], NDArray[np.int64]]:
-        """The same problem played with seen classes only, and which training rows and classes it is fitted on.
+        """A rehearsal of this problem with seen classes only, and the training rows and classes that it is fitted on.
 
-        Some of them take the part of the unseen ones; a share of the other classes' training images takes
-        the part of the seen test images. Whatever is chosen (calibration, tuning) is chosen here: no test image
-        and no unseen class has a part in it.
+        Some seen classes act as the unseen ones. A share of the training images of the other classes acts as the seen
+        test images. Whatever is chosen (calibration, tuning) is chosen on rehearsals: no test image and no unseen class
+        takes part in it.
         """
         held_out = self.acting(fold)
         fitted = np.array([k for k in range(self.seen) if k not in held_out], dtype=np.int64)
         acting = np.array(held_out, dtype=np.int64)
-        held = np.zeros(len(self.train_truth), dtype=bool)
+        for_exam = np.zeros(len(self.train_truth), dtype=bool)
         for k in fitted:
             rows = np.flatnonzero(self.train_truth == k)
             order = randomness.permutation(randomness.key("rehearsal", self.name, self.class_names[k]), len(rows))
-            held[rows[order[: int(HELD_OUT * len(rows))]]] = True
-        fits = np.isin(self.train_truth, fitted) & ~held
+            for_exam[rows[order[: int(HELD_OUT * len(rows))]]] = True
+        fits = np.isin(self.train_truth, fitted) & ~for_exam
         classes = np.concatenate([fitted, acting])
         number = np.full(self.seen, -1, dtype=np.int64)
         number[classes] = np.arange(len(classes))
         rows = np.flatnonzero(fits)
-        inside = torch.from_numpy(rows).to(self.train.device)
-        named = torch.from_numpy(classes).to(self.texts.device)
+        fit_rows = torch.from_numpy(rows).to(self.train.device)
+        class_rows = torch.from_numpy(classes).to(self.texts.device)
         small = Problem(
             name=self.name,
-            train=self.train[inside],
+            train=self.train[fit_rows],
             train_truth=number[self.train_truth[rows]],
             test=self.train[torch.from_numpy(np.flatnonzero(~fits)).to(self.train.device)],
             test_truth=number[self.train_truth[~fits]],
-            texts=self.texts[named],
+            texts=self.texts[class_rows],
             class_names=tuple(self.class_names[k] for k in classes),
             seen=len(fitted),
             validation=(),
             scale=self.scale,
-            views=None if self.views is None else self.views[:, inside],
+            views=None if self.views is None else self.views[:, fit_rows],
             tower=self.tower,
-            synonyms=None if self.synonyms is None else self.synonyms[named],
+            synonyms=None if self.synonyms is None else self.synonyms[class_rows],
         )
         return small, rows, fitted

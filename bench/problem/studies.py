@@ -14,7 +14,7 @@ from pzsl_bench.contract.text_tower import Tower
 
 @dataclass(frozen=True)
 class Studies:
-    """A stack of R studies, which differ in their candidate sets, and as folds of one dataset also in their images."""
+    """A stack of R studies. They differ in their candidate sets; folds of one dataset also differ in their images."""
 
     features: Tensor
     """(N, d) shared by all, or (R, N, d)."""
@@ -31,14 +31,14 @@ class Studies:
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops, shared."""
     tower: Tower | None = None
-    """The encoder's text tower, if asked for; the rows of `texts` are then such as it reads."""
+    """The encoder's text tower, if asked for; `texts` then has the rows that the tower reads."""
     marks: Tensor | None = None
-    """(R, N, K) int8, what is said of tags: 1 present, -1 absent, 0 nothing; None where an image is of one class.
+    """(R, N, K) int8, annotations of tags: 1 present, -1 absent, 0 not said; None where an image is of one class.
 
-    Candidates are then the tags that are not said to be absent.
+    With annotations, the candidates are the tags that are not marked absent.
     """
     synonyms: Tensor | None = None
-    """(K, m, a) all names of each class, its own first, rows of zeros at the end; shared, only if asked for."""
+    """(K, m, a) all names of each class, its own name first, rows of zeros at the end; shared, only if asked for."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -50,7 +50,7 @@ class Studies:
 
     @cached_property
     def uniform(self) -> Tensor:
-        """(R, N, K) the candidates as soft labels of equal weight; of tags 1 for those said to be present."""
+        """(R, N, K) the candidates as soft labels of equal weight; of tags, 1 for those marked present."""
         if self.marks is not None:
             return (self.marks > 0).float()
         weights = self.candidates.float()
@@ -69,13 +69,13 @@ class Studies:
 
     @property
     def without_tower(self) -> Studies:
-        """The same studies, with class texts as all other methods see them: one vector for each class."""
+        """The same studies for methods that need no tower: the class texts are one vector for each class."""
         if self.tower is not None:
             return replace(self, texts=self.tower.vectors(self.texts), tower=None)
         return self if self.texts.ndim == 2 else replace(self, texts=self.texts[:, 0])
 
     def of_runs(self, runs: Tensor) -> Studies:
-        """The studies of these runs, which may be repeated."""
+        """The studies of these runs; a run may occur more than once."""
         numbers, runs = runs.tolist(), runs.to(self.candidates.device)
         return replace(
             self,

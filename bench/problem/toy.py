@@ -18,11 +18,11 @@ from pzsl_bench.problem.studies import Studies
 
 VIEWS = 3
 NAMES = 4
-"""Names of every class, its own included."""
+"""Names of every class, its own name included."""
 
 
 class ToyTower(Tower):
-    """Reads the class vectors themselves as names of one token; a context of nothing leaves them as they are."""
+    """Reads the class vectors themselves as names of one token; a context of zeros leaves them unchanged."""
 
     def __init__(self, width: int):
         rng = np.random.default_rng(randomness.key("toy tower", width))
@@ -30,7 +30,7 @@ class ToyTower(Tower):
         self.phrase = torch.zeros(4, width)
 
     def vectors(self, rows: torch.Tensor) -> torch.Tensor:
-        """(C, d) as they are."""
+        """(C, d) the rows unchanged."""
         return rows
 
     def names(self, rows: torch.Tensor, context: int) -> Names:
@@ -38,7 +38,7 @@ class ToyTower(Tower):
         return Names(rows[:, None], torch.zeros(len(rows), dtype=torch.int64))
 
     def encode(self, context: torch.Tensor, names: Names) -> torch.Tensor:
-        """(C, d) the names, moved each its own way as far as the context says."""
+        """(C, d) the names, each moved in a direction of its own, by a distance that the context sets."""
         words = names.words[:, 0]
         return normalise(words + torch.tanh(words @ self.mixed) * context.mean(0))
 
@@ -64,7 +64,7 @@ def toy_problem(
         rows = texts[truth] + noise * rng.normal(size=(len(truth), width)) / width**0.5
         return torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True)).float()
 
-    def looks(images: torch.Tensor) -> torch.Tensor:
+    def noisy_views(images: torch.Tensor) -> torch.Tensor:
         moved = images + torch.from_numpy(0.1 * rng.normal(size=(VIEWS, *images.shape)) / width**0.5).float()
         return torch.nn.functional.normalize(moved, dim=-1)
 
@@ -87,7 +87,7 @@ def toy_problem(
         seen=seen,
         validation=tuple(range(0, seen, 4)),
         scale=20.0,
-        views=looks(train),
+        views=noisy_views(train),
         tower=ToyTower(width),
         synonyms=names(),
     )
@@ -97,20 +97,20 @@ def toy_tags(seen: int = 8, unseen: int = 4, width: int = 16, images: int = 160,
     """The same for images with tags: each of them shows one to three."""
     rng = np.random.default_rng(randomness.key("toy tags", seen, unseen, width, images))
     plain = toy_problem(seen, unseen, width, 1)
-    clock = rng.exponential(size=(2 * images, seen + unseen))
-    # The first to ring are shown; one of them is a seen tag, so that every training image can be used.
-    clock[np.arange(2 * images), rng.integers(seen, size=2 * images)] = 0
-    tags = np.where(clock.argsort(1).argsort(1) < rng.integers(1, 4, size=(2 * images, 1)), 1, -1).astype(np.int8)
+    times = rng.exponential(size=(2 * images, seen + unseen))
+    # An image shows the tags of the shortest times; one of them is seen, so that every training image can be used.
+    times[np.arange(2 * images), rng.integers(seen, size=2 * images)] = 0
+    tags = np.where(times.argsort(1).argsort(1) < rng.integers(1, 4, size=(2 * images, 1)), 1, -1).astype(np.int8)
     rows = (tags > 0) @ plain.texts.double().numpy()
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True) + noise * rng.normal(size=rows.shape) / width**0.5
-    shown = normalise(torch.from_numpy(rows).float())
+    features = normalise(torch.from_numpy(rows).float())
     return replace(
         plain,
         name="toy tags",
-        train=shown[:images],
+        train=features[:images],
         train_truth=np.empty(0, dtype=np.int64),
         train_tags=tags[:images, :seen],
-        test=shown[images:],
+        test=features[images:],
         test_truth=np.empty(0, dtype=np.int64),
         test_tags=tags[images:],
         top=(1, 3),

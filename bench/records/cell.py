@@ -1,4 +1,4 @@
-"""One result of the grid: where it stands on the axes, and what determines it."""
+"""Cells of the grid: one point on its axes, whose result is one record."""
 
 from __future__ import annotations
 
@@ -50,17 +50,20 @@ class Cell:
 
 
 def split_row(row: str) -> tuple[str, dict[str, str], str]:
-    """The parts of a row's name: method, settings as text, and how it was chosen (empty for the end of training)."""
-    found = re.fullmatch(r"([^( ]*)(?:\((.*)\))?(?: (\[.*\]))?", row, re.DOTALL)
-    if found is None:
+    """The parts of a row's name: method, settings as text, and `choice_label` (empty for the end of training)."""
+    match = re.fullmatch(r"([^( ]*)(?:\((.*)\))?(?: (\[.*\]))?", row, re.DOTALL)
+    if match is None:
         return row, {}, ""
-    method, inside, choice = found.groups()
+    method, inside, choice = match.groups()
     pairs = re.split(r",(?=\w+=)", inside) if inside else []
     return method, {key: value for key, _, value in (pair.partition("=") for pair in pairs)}, choice or ""
 
 
 def choice_label(select: str, tune: int) -> str:
-    """How rows name it: [covering, 20 draws]; empty for the end of an untuned training."""
+    """How a row's name says how its epoch and settings were chosen: [covering, 20 draws].
+
+    Empty for the end of a training without tuning.
+    """
     parts = [select] if select != "last" else []
     parts += [f"{tune} draws"] if tune else []
     return f"[{', '.join(parts)}]" if parts else ""

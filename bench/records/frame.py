@@ -1,4 +1,4 @@
-"""Records as a tidy table: one row each, with coordinates, metrics, cost and facts in columns."""
+"""Records as a tidy table: one row per record, with coordinates, metrics, cost and facts in columns."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def frame(records: Iterable[Record]) -> DataFrame:
     import pandas
 
     rows: list[dict[str, Any]] = []
-    extra: set[str] = set()
+    metrics: set[str] = set()
     for record in records:
         fixed = {name: getattr(record, name) for name in (*HEAD, *COST, *FACTS)}
         fixed |= {"method": record.row, "status": record.status.value, "error": record.headline or ""}
         clash = record.metrics.keys() & fixed.keys()
         if clash:
             raise UserError(f"a metric of {record.row} takes the name of a column: {', '.join(sorted(clash))}")
-        extra |= record.metrics.keys()
+        metrics |= record.metrics.keys()
         rows.append(fixed | record.metrics)
-    usual = _usual(extra)
-    others = sorted(extra - set(usual))
+    usual = _usual_metrics(metrics)
+    others = sorted(metrics - set(usual))
     table = pandas.DataFrame(rows, columns=[*HEAD, *usual, *COST, *others, *FACTS, "error"])
     numbers = [*usual, *others]
     table[numbers] = table[numbers].astype("float64")
@@ -57,15 +57,15 @@ def frame(records: Iterable[Record]) -> DataFrame:
     return table
 
 
-def _usual(found: set[str]) -> tuple[str, ...]:
-    """The columns that are there in any case: those of classes, unless all that was found is of tags."""
-    tags = {name for name in found if is_tag_metric(name)}
+def _usual_metrics(metrics: set[str]) -> tuple[str, ...]:
+    """The metrics that have a column in any case: those of classes, of tags, or of both where both kinds occur."""
+    tags = {name for name in metrics if is_tag_metric(name)}
     if not tags:
         return METRICS
-    return TAG_METRICS if tags == found else (*METRICS, *TAG_METRICS)
+    return TAG_METRICS if tags == metrics else (*METRICS, *TAG_METRICS)
 
 
 def metric_columns(frame: DataFrame) -> list[str]:
-    """The columns of a tidy frame that are measured: metrics and cost."""
+    """The columns of a tidy frame that hold measurements: metrics and cost."""
     facts = {*HEAD, *FACTS, "candidates_hash", "error"} - {"mean_candidates", "stack", "peak_mb"}
     return [str(name) for name in frame.columns if name not in facts]

@@ -1,4 +1,4 @@
-"""What the metrics are called: in words for captions, and which of them belong together."""
+"""Names of metrics: their titles in captions, and which of them measure tags, zero-shot classes or cost."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ NAMES = {
     "gamma": "bias of calibrated stacking",
 }
 ZERO_SHOT = ("T1", "U", "S", "H", "AUSUC", "U_cal", "S_cal", "H_cal", "gamma")
-# Neither fractions nor anything that has a best.
+# Numbers that are no fractions and of which none is the best.
 PLAIN = ("seconds", "mean_candidates", "stack", "peak_mb", "gamma")
 
-OF_TAGS = re.compile(r"(?:(mAP)|(F1|P|R)_at_([1-9]\d*))_(zsl|gzsl|seen|train)(_sdl)?")
-"""mAP_zsl, F1_at_3_gzsl, P_at_5_seen_sdl, ...: of images with tags; the end of the name says which preset counted."""
-AMONG = {"zsl": "unseen tags", "gzsl": "seen and unseen tags", "seen": "seen tags"}
-NAMED = {"F1": "F1", "P": "precision", "R": "recall"}
+TAG_METRIC = re.compile(r"(?:(mAP)|(F1|P|R)_at_([1-9]\d*))_(zsl|gzsl|seen|train)(_sdl)?")
+"""Metrics of images with tags: mAP_zsl, F1_at_3_gzsl, P_at_5_seen_sdl, ... The end of a name says the preset."""
+PART_TITLES = {"zsl": "unseen tags", "gzsl": "seen and unseen tags", "seen": "seen tags"}
+MEASURE_TITLES = {"F1": "F1", "P": "precision", "R": "recall"}
 
 
 def is_tag_metric(metric: str) -> bool:
     """Whether it is a metric of images with tags."""
-    found = OF_TAGS.fullmatch(metric)
-    return found is not None and (found[4] != "train" or metric == "mAP_train")
+    match = TAG_METRIC.fullmatch(metric)
+    return match is not None and (match[4] != "train" or metric == "mAP_train")
 
 
 def is_metric(metric: str) -> bool:
@@ -47,25 +47,25 @@ def is_metric(metric: str) -> bool:
 
 
 def metric_title(metric: str) -> str:
-    """A metric as a caption writes it; for tags with the preset."""
+    """The title of a metric in captions; metrics of tags name their preset."""
     if metric == "mAP_train":
         return "mean average precision of seen tags on the training images (mAP)"
-    found = OF_TAGS.fullmatch(metric)
-    if found is None:
+    match = TAG_METRIC.fullmatch(metric)
+    if match is None:
         return NAMES.get(metric, metric)
-    _, short, number, part, sdl = found.groups()
+    _, short, number, part, sdl = match.groups()
     setting = f"{part.upper()}, " if part != "seen" else ""
     preset = f"{setting}preset {'sdl' if sdl else 'lesa'}"
     if short is None:
-        return f"mean average precision among {AMONG[part]} (mAP, {preset})"
-    return f"{NAMED[short]} of the {number} best among {AMONG[part]} ({short}@{number}, {preset})"
+        return f"mean average precision among {PART_TITLES[part]} (mAP, {preset})"
+    return f"{MEASURE_TITLES[short]} of the {number} best among {PART_TITLES[part]} ({short}@{number}, {preset})"
 
 
-def telling_tag_metrics(names: Iterable[str]) -> tuple[str, ...]:
-    """The metrics that tell most of images with tags, of those that there are; F1 at the least number of tags."""
-    held = {name: found for name in names if (found := OF_TAGS.fullmatch(name)) and not found[5]}
-    least = min((int(found[3]) for found in held.values() if found[3]), default=0)
-    wanted = ["mAP_zsl", "mAP_gzsl", f"F1_at_{least}_zsl", f"F1_at_{least}_gzsl", "mAP_seen"]
-    if "mAP_zsl" not in held:
-        wanted = ["mAP_seen", f"F1_at_{least}_seen"]
-    return tuple(name for name in wanted if name in held)
+def main_tag_metrics(names: Iterable[str]) -> tuple[str, ...]:
+    """The most informative tag metrics among these names (preset lesa); F1 at the smallest number of tags."""
+    matches = {name: match for name in names if (match := TAG_METRIC.fullmatch(name)) and not match[5]}
+    smallest = min((int(match[3]) for match in matches.values() if match[3]), default=0)
+    preferred = ["mAP_zsl", "mAP_gzsl", f"F1_at_{smallest}_zsl", f"F1_at_{smallest}_gzsl", "mAP_seen"]
+    if "mAP_zsl" not in matches:
+        preferred = ["mAP_seen", f"F1_at_{smallest}_seen"]
+    return tuple(name for name in preferred if name in matches)

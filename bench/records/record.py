@@ -40,9 +40,9 @@ class Record(BaseModel):
     family: str
     reveals_truth: bool
     transductive: bool = False
-    """Scored the images of the exam together."""
+    """Whether the method scored the images of the exam together."""
     settings: dict[str, Any]
-    """All hyper-parameters of the result, defaults and what was chosen included."""
+    """All hyper-parameters of the result, including defaults and chosen values."""
     seed: int
     status: Status
     metrics: dict[str, float | None]
@@ -68,11 +68,11 @@ class Record(BaseModel):
     tune: int = 0
     """How many draws there were; 0 where settings were left as they are."""
     draw: int = 0
-    """The chosen one; 0 has the settings of the grid."""
+    """Number of the chosen draw; draw 0 has the settings of the grid."""
     epoch: int | None = None
     """The chosen epoch; None for the end of the training."""
     trials: list[Trial] = []
-    """Every draw with what it changes, its best epoch and the criterion there."""
+    """Every draw with the settings that it changes, its best epoch and the criterion there."""
     error: str | None = None
     """The traceback of a failed cell."""
 

@@ -1,4 +1,4 @@
-"""Records on disk, one JSON file each: the only thing a run must not lose."""
+"""Records on disk, one JSON file each. They are the only files that a run must not lose."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -14,11 +13,8 @@ from pzsl_bench.base.files import write_whole
 from pzsl_bench.records.cell import Cell
 from pzsl_bench.records.record import Record
 
-if TYPE_CHECKING:
-    pass
-
 SLUG_LENGTH = 60
-PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9._=,+-]*[a-z0-9_=+-])?")
+SAFE = re.compile(r"[a-z0-9](?:[a-z0-9._=,+-]*[a-z0-9_=+-])?")
 # Names that Windows keeps for devices, whatever the extension.
 DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?")
 
@@ -29,7 +25,7 @@ def slug(text: str) -> str:
     A text that is already safe stays as it is. Any other is made safe and gets `~` and its own hash; no safe
     text holds a `~`, so the two kinds cannot meet.
     """
-    if len(text) <= SLUG_LENGTH and PLAIN.fullmatch(text) and not DEVICES.fullmatch(text):
+    if len(text) <= SLUG_LENGTH and SAFE.fullmatch(text) and not DEVICES.fullmatch(text):
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     words = re.sub(r"[^a-z0-9._=,+]+", "-", text.lower()).strip("-.")
@@ -37,24 +33,24 @@ def slug(text: str) -> str:
 
 
 class Records:
-    """All records under one folder. What could not be read is told in `problems`."""
+    """All records under one folder. `problems` lists what could not be read."""
 
     def __init__(self, root: Path):
         self.root = root
         self.problems: list[str] = []
 
     def path(self, cell: Cell | Record, hash: str) -> Path:  # noqa: A002
-        """Where the result of that name belongs; readable, and safe on any file system."""
+        """Where the record of a cell with that hash belongs; readable, and safe on any file system."""
         return self._folder(cell) / f"seed{cell.seed}-{slug(hash[:12])}.json"
 
     def save(self, record: Record) -> Path:
-        """Write it whole or not at all, also when the machine stops in the middle."""
+        """Write a record whole or not at all, even if the machine stops in the middle."""
         path = self.path(record, record.hash)
         write_whole(path, record.model_dump_json(indent=1).encode())
         return path
 
     def load(self, path: Path) -> Record | None:
-        """The record in that file; a damaged file is set aside, told in `problems` and taken as missing."""
+        """The record in that file; a damaged file is renamed, listed in `problems` and taken as missing."""
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -71,12 +67,12 @@ class Records:
             return None
 
     def find(self, cell: Cell | Record, hash: str) -> Record | None:  # noqa: A002
-        """The result of exactly that name, if there is one."""
+        """The record of a cell with exactly that hash, if there is one."""
         record = self.load(self.path(cell, hash))
         return record if record is not None and record.hash == hash else None
 
     def others(self, cell: Cell | Record, hash: str) -> list[Path]:  # noqa: A002
-        """Results at the same place of the grid under another name: stale ones."""
+        """Paths of records of the same cell with another hash: stale ones."""
         mine = self.path(cell, hash)
         return sorted(p for p in self._folder(cell).glob(f"seed{cell.seed}-*.json") if p != mine)
 

@@ -1,4 +1,4 @@
-"""One draw of a method's settings and what came of it, as a record keeps it."""
+"""One draw of a method's settings with its outcome, as a record stores it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Trial:
-    """One draw of the settings and what came of it."""
+    """One draw of the settings and its outcome."""
 
     settings: dict[str, float]
-    """The values that the draw gave; empty for the method as the grid has it."""
+    """The drawn values; empty for the settings of the grid."""
     epoch: int | None
     """Its best epoch, where epochs were compared."""
     value: float | None

@@ -1,4 +1,4 @@
-"""Ours beside theirs: means, their difference, and that difference in standard errors."""
+"""Compare our results with known numbers: both means, their difference, and the difference in standard errors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pzsl_bench.planning.plan import Plan
     from pzsl_bench.reports.landmark import Landmark
 
-ENOUGH = 2.0
-"""Standard errors within which two means count as alike."""
+MAX_ERRORS = 2.0
+"""Two means agree if they are at most so many standard errors of their difference apart."""
 DIGITS = 2
 """Decimals in which means are printed, and in which they are the same number."""
 
@@ -40,7 +40,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row: what is known and what we got."""
+    """One row: the known result (theirs) and our result (ours)."""
 
     row: str
     theirs: Spread | None
@@ -80,7 +80,10 @@ class Comparison:
 
     @property
     def sound(self) -> bool:
-        """Whether there is nothing left to explain; that runs diverge takes a note too, if none has a result."""
+        """Whether nothing is left to explain: the means agree, or a note gives the reason.
+
+        If all runs diverged, that takes a note, too. A row without a known number only needs a result.
+        """
         if self.theirs is None:
             return self.ours is not None
         return bool(self.agrees) or (bool(self.note) and (self.ours is not None or self.diverged > 0))
@@ -88,17 +91,17 @@ class Comparison:
     def _within(self, error: float | None) -> bool | None:
         if self.difference is None:
             return None
-        return abs(self.difference) <= ENOUGH * (error or 0.0) or round(abs(self.difference), DIGITS) == 0
+        return abs(self.difference) <= MAX_ERRORS * (error or 0.0) or round(abs(self.difference), DIGITS) == 0
 
 
 def compare(landmark: Landmark, plan: Plan) -> list[Comparison]:
-    """Every row of a landmark by each of its metrics, with the records of the plan that was made of its grid."""
-    found = {planned.cell: planned.record for planned in plan.cells}
+    """Every row of a landmark by each of its metrics, with the records of a plan of its grid."""
+    record_of = {planned.cell: planned.record for planned in plan.cells}
     sheet, scale = landmark.sheet, 100.0 if landmark.sheet.unit == "percent" else 1.0
     results = []
     for metric, (row, cells) in product(sheet.metrics, landmark.cells().items()):
-        known = landmark.of(row, metric)
-        records = [record for cell in cells if (record := found.get(cell)) is not None]
+        known = landmark.known(row, metric)
+        records = [record for cell in cells if (record := record_of.get(cell)) is not None]
         values = [scale * value for value in _values(records, metric)]
         theirs = Spread(known.mean, known.std, known.n) if known else None
         diverged = sum(record.status is Status.DIVERGED for record in records)
@@ -123,13 +126,13 @@ def _values(records: Sequence[Record], metric: str) -> list[float]:
 
 
 def by_name(comparisons: Sequence[Comparison]) -> dict[str, Comparison]:
-    """Comparisons by what to call them: the row, and its metric where there are several."""
+    """Comparisons by name: that of the row, with the metric where there are several."""
     several = len({c.metric for c in comparisons}) > 1
     return {f"{c.row} ({c.metric})" if several else c.row: c for c in comparisons}
 
 
 def verdict(comparisons: Sequence[Comparison]) -> str:
-    """What the comparison comes to, in a sentence or two."""
+    """The outcome of the comparison, in a sentence or two."""
     named = by_name(comparisons)
     known = {name: c for name, c in named.items() if c.theirs is not None}
     alike = [name for name, c in known.items() if c.agrees]
@@ -139,6 +142,6 @@ def verdict(comparisons: Sequence[Comparison]) -> str:
         "for orientation only": [name for name, c in named.items() if c.theirs is None and c.sound],
         "without a result": [name for name, c in named.items() if c.ours is None and not c.sound],
     }
-    count = f"{len(alike)} of {len(known)} rows agree within {ENOUGH:g} standard errors of the difference"
+    count = f"{len(alike)} of {len(known)} rows agree within {MAX_ERRORS:g} standard errors of the difference"
     words = [f"{what}: {', '.join(names)}" for what, names in groups.items() if names]
     return "; ".join([*([count] if known else []), *words]) + "."

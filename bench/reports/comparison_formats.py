@@ -1,4 +1,4 @@
-"""How a comparison with a landmark is written: text, Markdown, CSV, JSON."""
+"""Write a comparison with a landmark as text, Markdown, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ FORMATS: dict[Format, Callable[[Landmark, Sequence[Comparison]], str]] = {
 def _caption(landmark: Landmark) -> list[str]:
     """What is measured, and whose the numbers are."""
     sheet = landmark.sheet
-    written = f"mean{PLUS_MINUS}standard deviation (n runs)."
+    entry_format = f"mean{PLUS_MINUS}standard deviation (n runs)."
     if len(sheet.metrics) == 1:
-        lines = [f"{sheet.title}: {metric_title(sheet.metric)}{_unit(landmark)}; {written}"]
+        lines = [f"{sheet.title}: {metric_title(sheet.metric)}{_unit(landmark)}; {entry_format}"]
     else:
-        lines = [f"{sheet.title}{_unit(landmark)}; {written}"]
+        lines = [f"{sheet.title}{_unit(landmark)}; {entry_format}"]
         lines += [f"{metric}: {metric_title(metric)}." for metric in sheet.metrics]
     encoder = landmark.grid.cells()[0].encoder
     ours = [] if encoder == "none" else [f"Ours with encoder {encoder}."]
@@ -117,7 +117,7 @@ def _others(landmark: Landmark, fmt: str) -> str:
 
 
 def _sources(landmark: Landmark) -> list[str]:
-    """Where the numbers of the methods stand that are not run; a source that several share is named once."""
+    """The sources of the numbers of methods that are not run; a source that several share is named once."""
     return _shared({name: other.source for name, other in landmark.sheet.others.items()})
 
 
@@ -155,12 +155,12 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
     return _shared({name: c.note for name, c in by_name(comparisons).items() if c.note})
 
 
-def _shared(told: Mapping[str, str]) -> list[str]:
-    """What is said of each name, a line for all names of which the same is said."""
-    names: dict[str, list[str]] = {}
-    for name, text in told.items():
-        names.setdefault(" ".join(text.split()), []).append(name)
-    return [f"{', '.join(each)}: {text}" for text, each in names.items()]
+def _shared(text_of: Mapping[str, str]) -> list[str]:
+    """One line for each different text, after all names that have it."""
+    names_of: dict[str, list[str]] = {}
+    for name, text in text_of.items():
+        names_of.setdefault(" ".join(text.split()), []).append(name)
+    return [f"{', '.join(names)}: {text}" for text, names in names_of.items()]
 
 
 def _list(lines: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A contact sheet: small pictures in rows, with what was found out about each of them below."""
+"""Draw a contact sheet: small pictures in rows, each with its captions below."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from pzsl_bench.base.errors import UserError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+IMAGE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 COLUMNS, PICTURE, MARGIN, FRAME = 5, 168, 10, 4
-LETTERS, LINE, HEAD = 12, 15, 40
-"""Size of letters, height of a line, height of the title."""
-PER_LINE, MOST_LINES = 27, 4
+FONT_SIZE, LINE_HEIGHT, TITLE_HEIGHT = 12, 15, 40
+LETTERS_PER_LINE, MAX_LINES = 27, 4
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 FRAMES = {True: (40, 150, 70), False: (200, 60, 50), None: (170, 170, 170)}
 
@@ -30,14 +29,14 @@ class Tile:
     """None where the file cannot be read."""
     captions: Sequence[str]
     right: bool | None
-    """Whether its frame is green, red, or grey where nothing is known."""
+    """Colour of the frame: green for True, red for False, grey for None (not known)."""
 
 
 def kind_of(path: Path) -> str:
     """The format that a file name asks for."""
-    if path.suffix.lower() not in KINDS:
+    if path.suffix.lower() not in IMAGE_FORMATS:
         raise UserError(f"--out {path}: a sheet is a picture, so the name must end in .png or .jpg")
-    return KINDS[path.suffix.lower()]
+    return IMAGE_FORMATS[path.suffix.lower()]
 
 
 def save(path: Path, title: str, tiles: Sequence[Tile]) -> None:
@@ -56,15 +55,15 @@ def draw(title: str, tiles: Sequence[Tile]) -> Image:
     from PIL.Image import new
 
     wrapped = [_wrapped(tile.captions) for tile in tiles]
-    height = PICTURE + 2 * FRAME + LINE * max(map(len, wrapped), default=0) + MARGIN
+    height = PICTURE + 2 * FRAME + LINE_HEIGHT * max(map(len, wrapped), default=0) + MARGIN
     width = PICTURE + 2 * FRAME + MARGIN
     rows = -(-len(tiles) // COLUMNS)
-    sheet = new("RGB", (MARGIN + COLUMNS * width, HEAD + rows * height), PAPER)
+    sheet = new("RGB", (MARGIN + COLUMNS * width, TITLE_HEIGHT + rows * height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    letters = ImageFont.load_default(LETTERS)
-    pen.text((MARGIN, MARGIN), title, INK, ImageFont.load_default(LETTERS + 4))
+    letters = ImageFont.load_default(FONT_SIZE)
+    pen.text((MARGIN, MARGIN), title, INK, ImageFont.load_default(FONT_SIZE + 4))
     for i, (tile, texts) in enumerate(zip(tiles, wrapped, strict=True)):
-        left, top = MARGIN + i % COLUMNS * width, HEAD + i // COLUMNS * height
+        left, top = MARGIN + i % COLUMNS * width, TITLE_HEIGHT + i // COLUMNS * height
         outer = PICTURE + 2 * FRAME
         pen.rectangle((left, top, left + outer - 1, top + outer - 1), FRAMES[tile.right])
         pen.rectangle((left + FRAME, top + FRAME, left + FRAME + PICTURE - 1, top + FRAME + PICTURE - 1), PAPER)
@@ -72,7 +71,7 @@ def draw(title: str, tiles: Sequence[Tile]) -> Image:
             small = _fitted(tile.picture)
             sheet.paste(small, (left + (outer - small.width) // 2, top + (outer - small.height) // 2))
         for number, text in enumerate(texts):
-            pen.text((left, top + outer + number * LINE), text, INK, letters)
+            pen.text((left, top + outer + number * LINE_HEIGHT), text, INK, letters)
     return sheet
 
 
@@ -87,9 +86,9 @@ def _fitted(picture: Image) -> Image:
 
 def _wrapped(captions: Sequence[str]) -> list[str]:
     """All captions in lines that fit below a picture; what is too much is cut off."""
-    texts = [line for caption in captions for line in textwrap.wrap(caption, PER_LINE)]
+    lines = [line for caption in captions for line in textwrap.wrap(caption, LETTERS_PER_LINE)]
     return (
-        texts
-        if len(texts) <= MOST_LINES
-        else [*texts[: MOST_LINES - 1], f"{texts[MOST_LINES - 1][: PER_LINE - 4]} ..."]
+        lines
+        if len(lines) <= MAX_LINES
+        else [*lines[: MAX_LINES - 1], f"{lines[MAX_LINES - 1][: LETTERS_PER_LINE - 4]} ..."]
     )

@@ -1,4 +1,4 @@
-"""What there is, in words: the text behind `list` and `show`."""
+"""The texts that the commands `list` and `show` print."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listing(kind: str, family: str | None = None) -> str:
     rows: list[tuple[str, ...]]
     if kind == "methods":
         rows = [
-            (name, cls.info.title, cls.info.family, _asked(cls.tasks))
+            (name, cls.info.title, cls.info.family, _unusual_tasks(cls.tasks))
             for name, cls in METHODS.all().items()
             if family in (None, cls.info.family)
         ]
@@ -39,13 +39,15 @@ def listing(kind: str, family: str | None = None) -> str:
             (
                 name,
                 cls.info.title,
-                _asked({cls.info.task}),
+                _unusual_tasks({cls.info.task}),
                 f"variants: {', '.join(cls.info.variants)}" if cls.info.variants else "",
             )
             for name, cls in DATASETS.all().items()
         ]
     elif kind == "ambiguities":
-        rows = [(name, found.title, _asked({found.task}), found.summary) for name, found in AMBIGUITIES.all().items()]
+        rows = [
+            (name, rule.title, _unusual_tasks({rule.task}), rule.summary) for name, rule in AMBIGUITIES.all().items()
+        ]
     elif kind == "landmarks":
         rows = [(name, *headline(name)) for name in LANDMARKS.names()]
     else:
@@ -53,8 +55,8 @@ def listing(kind: str, family: str | None = None) -> str:
     return columns(rows)
 
 
-def _asked(tasks: Iterable[str]) -> str:
-    """The tasks, where they are not the usual one."""
+def _unusual_tasks(tasks: Iterable[str]) -> str:
+    """The tasks, or nothing where `classes` is the only one."""
     return "" if set(tasks) == {"classes"} else ", ".join(sorted(tasks))
 
 
@@ -68,26 +70,26 @@ def broken() -> list[str]:
 
 
 def description(name: str) -> str:
-    """All that is known under a name; a name may be known in more than one kind."""
+    """All that is known of a name; a method and a dataset, for example, may share one."""
     base = name.partition(":")[0]
-    found = []
+    parts = []
     if name in METHODS.names():
-        found.append(_method(name))
+        parts.append(_method(name))
     if base in DATASETS.names():
         variants = name.split(":")[1:]
         if variants:
             find_dataset(name)
-        found.append(_dataset(base, variants))
+        parts.append(_dataset(base, variants))
     if name in AMBIGUITIES.names():
-        found.append(_ambiguity(name))
+        parts.append(_ambiguity(name))
     if name in grid_names() or Path(name).suffix in SUFFIXES:
-        found.append(_grid(name))
+        parts.append(_grid(name))
     if name in LANDMARKS.names():
-        found.append(_landmark(name))
-    if not found:
+        parts.append(_landmark(name))
+    if not parts:
         known = {*METHODS.names(), *DATASETS.names(), *AMBIGUITIES.names(), *grid_names(), *LANDMARKS.names()}
         raise unknown("method, dataset, ambiguity, grid or landmark", name, known)
-    return "\n\n".join(found)
+    return "\n\n".join(parts)
 
 
 def columns(rows: Iterable[Iterable[object]], indent: str = "  ") -> str:
@@ -181,11 +183,11 @@ def _dataset(name: str, variants: Sequence[str]) -> str:
 
 
 def _ambiguity(name: str) -> str:
-    found = AMBIGUITIES.get(name)
-    task = task_titles({found.task})
-    facts = _facts(name=found.name, version=found.version, task=task, rule=found.summary)
-    docs = inspect.cleandoc(found.draw.__doc__ or "")
-    return "\n".join([f"{found.title} (ambiguity)", facts, "", docs]).rstrip()
+    ambiguity = AMBIGUITIES.get(name)
+    task = task_titles({ambiguity.task})
+    facts = _facts(name=ambiguity.name, version=ambiguity.version, task=task, rule=ambiguity.summary)
+    docs = inspect.cleandoc(ambiguity.draw.__doc__ or "")
+    return "\n".join([f"{ambiguity.title} (ambiguity)", facts, "", docs]).rstrip()
 
 
 def _grid(name: str) -> str:
@@ -223,13 +225,13 @@ def _landmark(name: str) -> str:
         dataset=", ".join(axes.datasets),
         seeds=", ".join(map(str, axes.seeds)),
     )
-    known = [
-        (row, metric, f"{found.mean:g}", "" if found.std is None else f"{found.std:g}", found.n)
+    numbers = [
+        (row, metric, f"{known.mean:g}", "" if known.std is None else f"{known.std:g}", known.n)
         for metric in sheet.metrics
         for row in sheet.rows
-        if (found := landmark.of(row, metric))
+        if (known := landmark.known(row, metric))
     ]
-    rows = columns([("row", "metric", "mean", "std", "n"), *known])
+    rows = columns([("row", "metric", "mean", "std", "n"), *numbers])
     others = [
         (name, other.network, ", ".join(f"{metric} {value}" for metric, value in other.values.items()))
         for name, other in sheet.others.items()

@@ -1,4 +1,4 @@
-"""Is everything here that a run needs? What is missing is told with the command that mends it."""
+"""Check that everything a run needs is here; a problem comes with the command that mends it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any
 from pzsl_bench.base.errors import MissingDataError, UserError
 
 PACKAGE = "pzsl-bench"
-HEADLINE = ("torch", "torchvision", "open_clip_torch", "mlflow")
+MAIN_PACKAGES = ("torch", "torchvision", "open_clip_torch", "mlflow")
 """Packages that get a line of their own; the others share one."""
 GIGABYTE = 2**30
-LEAST_MEMORY, LEAST_DISK = 2 * GIGABYTE, GIGABYTE
+MIN_FREE_MEMORY, MIN_FREE_DISK = 2 * GIGABYTE, GIGABYTE
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Check:
 
 
 def checks(results: Path, cache: Path, data: Path | None) -> list[Check]:
-    """Everything that can be looked at without computing: nothing is downloaded, nothing is written but the cache."""
-    looks: dict[str, Callable[[], Iterator[Check]]] = {
+    """Everything that can be checked without computing: nothing is downloaded, and only the cache may be written."""
+    groups: dict[str, Callable[[], Iterator[Check]]] = {
         "packages": _versions,
-        "torch and torchvision": _pair,
+        "torch and torchvision": _torch_pair,
         "device": _device,
         "memory": _memory,
         "results": lambda: _folder("results", results, "--results DIR names another place"),
@@ -47,14 +47,14 @@ def checks(results: Path, cache: Path, data: Path | None) -> list[Check]:
         "mlflow store": lambda: _mlflow(Path.cwd() / "mlflow.db"),
         "plug-ins": _plugins,
     }
-    found: list[Check] = []
-    for name, look in looks.items():
+    finished: list[Check] = []
+    for name, run_checks in groups.items():
         # A broken installation may fail anywhere; the doctor has to reach the end of the list.
         try:
-            found += look()
+            finished += run_checks()
         except Exception as error:
-            found.append(Check(name, False, _one_line(error), "" if isinstance(error, UserError) else _reinstall()))
-    return found
+            finished.append(Check(name, False, _one_line(error), "" if isinstance(error, UserError) else _reinstall()))
+    return finished
 
 
 def _one_line(error: Exception) -> str:
@@ -86,7 +86,7 @@ def _versions() -> Iterator[Check]:
         if need.marker is not None and not need.marker.evaluate({"extra": ""}):
             continue
         check = _installed(need.name, need)
-        if need.name in HEADLINE or not check.ok:
+        if need.name in MAIN_PACKAGES or not check.ok:
             yield check
         else:
             others += 1
@@ -94,23 +94,23 @@ def _versions() -> Iterator[Check]:
 
 
 def _installed(name: str, need: Any) -> Check:
-    wanted = f"{name}{need.specifier}"
+    requirement = f"{name}{need.specifier}"
     try:
-        here = version(name)
+        installed = version(name)
     except PackageNotFoundError:
-        return Check(name, False, "not installed", _reinstall(wanted))
-    if need.specifier.contains(here, prereleases=True):
-        return Check(name, True, here)
-    return Check(name, False, f"{here}, needs {need.specifier}", _reinstall(wanted))
+        return Check(name, False, "not installed", _reinstall(requirement))
+    if need.specifier.contains(installed, prereleases=True):
+        return Check(name, True, installed)
+    return Check(name, False, f"{installed}, needs {need.specifier}", _reinstall(requirement))
 
 
-def _pair() -> Iterator[Check]:
-    """torch 2.N and torchvision 0.(N + 15) are released together and fit nobody else."""
+def _torch_pair() -> Iterator[Check]:
+    """torch 2.N and torchvision 0.(N + 15) are released together; no other pair fits."""
     torch, vision = (version(p).split(".") for p in ("torch", "torchvision"))
-    right = int(torch[1]) + 15
-    ok = int(vision[1]) == right
+    matching = int(torch[1]) + 15
+    ok = int(vision[1]) == matching
     detail = f"torch {torch[0]}.{torch[1]} and torchvision {vision[0]}.{vision[1]}"
-    fix = "" if ok else _reinstall(f"torchvision==0.{right}.*")
+    fix = "" if ok else _reinstall(f"torchvision==0.{matching}.*")
     yield Check("torch and torchvision", ok, detail + (" belong together" if ok else " do not fit"), fix)
 
 
@@ -132,7 +132,7 @@ def _memory() -> Iterator[Check]:
     import psutil
 
     facts = psutil.virtual_memory()
-    ok = facts.available >= LEAST_MEMORY
+    ok = facts.available >= MIN_FREE_MEMORY
     detail = f"{facts.available / GIGABYTE:.1f} of {facts.total / GIGABYTE:.1f} GB free"
     yield Check("memory", ok, detail, "" if ok else "close other programs, or use --memory 1GB")
 
@@ -147,7 +147,7 @@ def _folder(name: str, folder: Path, otherwise: str) -> Iterator[Check]:
     free = shutil.disk_usage(place).free
     if not os.access(place, os.W_OK | os.X_OK):
         yield Check(name, False, f"{folder} cannot be written", otherwise)
-    elif free < LEAST_DISK:
+    elif free < MIN_FREE_DISK:
         yield Check(name, False, f"{folder}: only {free / GIGABYTE:.1f} GB free", f"free some space, or {otherwise}")
     else:
         yield Check(name, True, f"{folder}, {free / GIGABYTE:.0f} GB free")
@@ -178,17 +178,17 @@ def _weights(cache: Path) -> Iterator[Check]:
     from pzsl_bench.encoding.open_clip_catalogue import pretrained
 
     hub = Path(constants.HF_HUB_CACHE)
-    here = []
+    specs = []
     for name, tags in pretrained(cache).items():
         for tag, facts in tags.items():
             owner, _, rest = str(facts.get("hf_hub", "")).partition("/")
             model, _, file = rest.partition("/")
-            found = hub.glob(f"models--{owner}--{model}/snapshots/*/{file or 'open_clip*'}")
-            if model and any(found):
-                here.append(f"{name}:{tag}")
-    some = ", ".join(here[:8]) + (f" and {len(here) - 8} more" if len(here) > 8 else "")
+            files = hub.glob(f"models--{owner}--{model}/snapshots/*/{file or 'open_clip*'}")
+            if model and any(files):
+                specs.append(f"{name}:{tag}")
+    listed = ", ".join(specs[:8]) + (f" and {len(specs) - 8} more" if len(specs) > 8 else "")
     get = f"pzsl-bench run --grid FILE --download fetches what a grid names, such as {EXAMPLE}"
-    yield Check("open_clip weights", True, some or f"none but the embedded ones; {get}")
+    yield Check("open_clip weights", True, listed or f"none but the embedded ones; {get}")
 
 
 def _datasets(data: Path | None) -> Iterator[Check]:
@@ -214,21 +214,21 @@ def _collection(name: str, members: Sequence[str], data: Path | None, obtain: st
     """A dataset of several files, none of which has to be here."""
     from pzsl_bench.data.source import find_dataset
 
-    here, bad = [], []
+    present, mistakes = [], []
     for spec in members:
         try:
             find_dataset(spec, data).open()
         except MissingDataError:
             continue
         except Exception as error:
-            bad.append(_one_line(error))
+            mistakes.append(_one_line(error))
         else:
-            here.append(spec)
-    if bad:
-        return Check(f"dataset {name}", False, "; ".join(bad), obtain)
+            present.append(spec)
+    if mistakes:
+        return Check(f"dataset {name}", False, "; ".join(mistakes), obtain)
     none = f"none of {len(members)} here" if members else "none here"
-    some = f"{', '.join(here)} of {len(members)}" if here else f"{none} (pzsl-bench show {name})"
-    return Check(f"dataset {name}", True, some)
+    detail = f"{', '.join(present)} of {len(members)}" if present else f"{none} (pzsl-bench show {name})"
+    return Check(f"dataset {name}", True, detail)
 
 
 def _mlflow(default: Path) -> Iterator[Check]:
@@ -241,11 +241,11 @@ def _mlflow(default: Path) -> Iterator[Check]:
         yield Check("mlflow store", True, f"{file} is not there yet; the first run makes it")
         return
     try:
-        base = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
+        database = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
         try:
-            (runs,) = base.execute("SELECT COUNT(*) FROM runs").fetchone()
+            (runs,) = database.execute("SELECT COUNT(*) FROM runs").fetchone()
         finally:
-            base.close()
+            database.close()
     except sqlite3.Error as error:
         fix = f"move {file} away, then: pzsl-bench sync"
         yield Check("mlflow store", False, f"{file} cannot be read: {error}", fix)
@@ -260,11 +260,11 @@ def _plugins() -> Iterator[Check]:
     for registry in (METHODS, DATASETS):
         try:
             registry.all()
-            offers = len(registry.entry_points())
+            count = len(registry.entry_points())
         except UserError as error:
             yield Check(f"{registry.kind} plug-ins", False, str(error), "uninstall one of the two")
             continue
         for name, reason in registry.broken.items():
             yield Check(f"{registry.kind} plug-in {name}", False, reason, "mend or uninstall that package")
         if not registry.broken:
-            yield Check(f"{registry.kind} plug-ins", True, f"{offers} from other packages, none broken")
+            yield Check(f"{registry.kind} plug-ins", True, f"{count} from other packages, none broken")

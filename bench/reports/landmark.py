@@ -1,4 +1,4 @@
-"""A landmark: a table with known numbers, and the grid that gives ours to lay beside them."""
+"""A landmark: a table with known numbers, and the grid whose results are compared with them."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ class Landmark:
         """Where the numbers come from, in words."""
         return ORIGINS[self.sheet.origin]
 
-    def of(self, row: str, metric: str | None = None) -> Known | None:
+    def known(self, row: str, metric: str | None = None) -> Known | None:
         """What is known of a row, by the landmark's first metric if none is named."""
         return self.sheet.known(row, metric or self.sheet.metric)
 
     def cells(self) -> dict[str, list[Cell]]:
         """The cells behind every row."""
-        names = {own: name for name, own in self.rows.items()}
-        found: dict[str, list[Cell]] = {name: [] for name in self.rows}
+        name_of = {row: name for name, row in self.rows.items()}
+        cells_of: dict[str, list[Cell]] = {name: [] for name in self.rows}
         for cell in self.grid.cells():
-            found[names[_row(cell)]].append(cell)
-        return found
+            cells_of[name_of[_row_of(cell)]].append(cell)
+        return cells_of
 
     def only(self, rows: list[str]) -> Landmark:
         """The same landmark with some of its rows."""
-        for row in rows:
-            if row not in self.rows:
-                raise unknown(f"row of landmark '{self.name}'", row, self.rows)
-        kept = {name: own for name, own in self.rows.items() if name in rows}
-        axes = self.grid.axes.model_copy(update={"methods": list(kept.values()), "include": []})
-        return Landmark(self.name, self.sheet, Grid(self.grid.name, axes), kept)
+        for name in rows:
+            if name not in self.rows:
+                raise unknown(f"row of landmark '{self.name}'", name, self.rows)
+        selected = {name: row for name, row in self.rows.items() if name in rows}
+        axes = self.grid.axes.model_copy(update={"methods": list(selected.values()), "include": []})
+        return Landmark(self.name, self.sheet, Grid(self.grid.name, axes), selected)
 
 
 def load_landmark(name_or_path: str, encoder: str | None = None) -> Landmark:
-    """The shipped landmark of that name, or the one in a file; with another encoder than it names, if one is given."""
+    """The shipped landmark of that name, or the one in a file; an encoder that is given replaces its own."""
     label, stem, content = LANDMARKS.read(name_or_path)
     sheet = read_sheet(content, label)
     axes = read_axes(sheet.grid | ({"encoders": [encoder]} if encoder else {}), f"{label}: grid", set())
     if axes.include or axes.exclude:
         raise UserError(f"{label}: grid: a landmark is one column of methods, so it knows no include and no exclude")
     grid = Grid(axes.name or stem, axes)
-    _refuse_columns(grid, label)
+    _refuse_several_columns(grid, label)
     return Landmark(grid.name, sheet, grid, _resolve(sheet, grid, label))
 
 
@@ -72,48 +72,48 @@ def headline(name: str) -> tuple[str, str]:
     return str(content.get("title", "")), str(content.get("origin", ""))
 
 
-def _row(cell: Cell) -> Row:
+def _row_of(cell: Cell) -> Row:
     return cell.method, cell.settings
 
 
 def _resolve(sheet: Sheet, grid: Grid, label: str) -> dict[str, Row]:
-    """Row names to the rows of the grid; both sides must be covered, each row once."""
-    own = list(dict.fromkeys(_row(cell) for cell in grid.cells()))
-    found: dict[str, Row] = {}
+    """The grid row behind each row name; names and grid rows must correspond one to one."""
+    grid_rows = list(dict.fromkeys(_row_of(cell) for cell in grid.cells()))
+    row_of: dict[str, Row] = {}
     for name in sheet.rows:
         try:
-            wanted = _wanted(name)
+            pattern = _parse_row_name(name)
         except UserError as error:
             raise UserError(f"{label}: rows.{name}: {error}") from None
-        fits = [row for row in own if matches(row, wanted)]
-        if not fits:
-            raise UserError(f"{label}: rows: {unknown('row of the grid', name, [row[0] for row in own])}")
-        if len(fits) > 1:
+        matching = [row for row in grid_rows if matches(row, pattern)]
+        if not matching:
+            raise UserError(f"{label}: rows: {unknown('row of the grid', name, [row[0] for row in grid_rows])}")
+        if len(matching) > 1:
             raise UserError(
-                f"{label}: rows.{name}: fits {len(fits)} rows of the grid; name a setting that tells them apart,"
-                f" as in {wanted[0]}(lr=0.1)"
+                f"{label}: rows.{name}: fits {len(matching)} rows of the grid; name a setting that tells them apart,"
+                f" as in {pattern[0]}(lr=0.1)"
             )
-        if fits[0] in found.values():
+        if matching[0] in row_of.values():
             raise UserError(f"{label}: rows.{name}: another row has the same method and settings")
-        found[name] = fits[0]
-    for row in own:
-        if row not in found.values():
+        row_of[name] = matching[0]
+    for row in grid_rows:
+        if row not in row_of.values():
             raise UserError(
                 f"{label}: rows: nothing is known of '{row[0]}', which is in the grid; write '{row[0]}: null' if so"
             )
-    return found
+    return row_of
 
 
-def _wanted(name: str) -> Row:
+def _parse_row_name(name: str) -> Row:
     """eszsl(candidates_as=random) -> the method and the settings named."""
     method, bracket, inside = name.partition("(")
     pairs = [pair.partition("=") for pair in re.split(r",\s*(?=\w+=)", inside.removesuffix(")"))] if bracket else []
     return next(expand(method, {setting.strip(): parse(value, setting) for setting, _, value in pairs}))
 
 
-def _refuse_columns(grid: Grid, label: str) -> None:
+def _refuse_several_columns(grid: Grid, label: str) -> None:
     cells = grid.cells()
     columns = {(cell.dataset, cell.encoder, cell.ambiguity, cell.rate) for cell in cells}
-    rows = {(_row(cell), cell.seed) for cell in cells}
+    rows = {(_row_of(cell), cell.seed) for cell in cells}
     if len(columns) > 1 or len(rows) < len(cells):
         raise UserError(f"{label}: grid: spans several columns; a landmark is one dataset, encoder, ambiguity and rate")

@@ -1,4 +1,4 @@
-"""What may stand in a landmark file: known numbers, whose they are, and how they may be read."""
+"""The schema of a landmark file: known numbers, where they come from, and what they may be used for."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Known(BaseModel):
-    """What a row of the known table says."""
+    """The known result of a row, by one metric."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,7 +55,7 @@ class Known(BaseModel):
     """Over its n runs, with n - 1 in the denominator."""
     n: Annotated[int, BeforeValidator(_number), Field(ge=1)]
     note: str = ""
-    """The concrete reason of a difference that is known."""
+    """The reason of a difference between their result and ours, where it is known."""
 
 
 class Other(BaseModel):
@@ -64,21 +64,21 @@ class Other(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     network: Text
-    """What its images went through."""
+    """The network that encoded its images."""
     source: Text
-    """Where its numbers stand, and what is to be said of them."""
+    """Where its numbers are published, with a remark if they need one."""
     values: dict[Metric, Number] = {}
 
 
 class Sheet(BaseModel):
-    """A whole landmark file, its grid still unread."""
+    """A whole landmark file; its grid is checked later."""
 
     model_config = ConfigDict(extra="forbid")
 
     title: Text
     origin: Annotated[str, _choice("origin", tuple(ORIGINS))]
     source: Text
-    """Who measured the numbers, and where they stand."""
+    """Who measured the numbers, and where they are published."""
     use: str = ""
     """What the numbers may be used for."""
     remark: str = ""
@@ -87,9 +87,9 @@ class Sheet(BaseModel):
     unit: Literal["percent", "fraction"] = "percent"
     grid: dict[str, Any]
     rows: Annotated[dict[str, Known | None], Field(min_length=1)]
-    """None where nothing is known of a row, which is then shown for orientation."""
+    """None where nothing is known of a row; our result is then shown for orientation."""
     also: dict[Metric, Annotated[dict[str, Known], Field(min_length=1)]] = {}
-    """What is known of some of the rows by other metrics."""
+    """Known results of some of the rows by other metrics."""
     others: dict[str, Other] = {}
 
     @property
@@ -107,7 +107,7 @@ SHAPES: dict[str, tuple[type[BaseModel], str]] = {
     "also": (Known, "{mean: 45.8, std: 5.0, n: 10}"),
     "others": (Other, "{network: VGG, source: their paper, values: {mAP_zsl: 15.1}}"),
 }
-"""By the key of a sheet: what its entries are, and an example of one."""
+"""For a key of a sheet: the model of its entries, and an example of one for messages."""
 
 
 def read_sheet(content: Mapping[str, Any], label: str) -> Sheet:
@@ -115,10 +115,10 @@ def read_sheet(content: Mapping[str, Any], label: str) -> Sheet:
     try:
         sheet = Sheet.model_validate(dict(content))
     except ValidationError as error:
-        # An unknown key comes before the missing one that it was meant to be.
-        found = error.errors(include_url=False)
-        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
-        raise UserError(f"{label}: {_told(first)}") from None
+        # An unknown key is reported before a missing one: it may be the missing key, misspelt.
+        mistakes = error.errors(include_url=False)
+        first = next((e for e in mistakes if e["type"] == "extra_forbidden"), mistakes[0])
+        raise UserError(f"{label}: {_error_text(first)}") from None
     if not any(sheet.rows.values()):
         raise UserError(f"{label}: rows: nothing is known of any row")
     if sheet.metric in sheet.also:
@@ -130,7 +130,7 @@ def read_sheet(content: Mapping[str, Any], label: str) -> Sheet:
     return sheet
 
 
-def _told(error: Mapping[str, Any]) -> str:
+def _error_text(error: Mapping[str, Any]) -> str:
     """A mistake with its place."""
     # pydantic marks keys that are wrong themselves.
     *place, last = (str(part) for part in error["loc"] if part != "[key]")

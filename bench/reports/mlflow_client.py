@@ -1,4 +1,4 @@
-"""A run as MLflow shall show it, and the way there through MLflow's own client: one `log_batch` per run."""
+"""A run as MLflow shows it, and a store that writes runs through MLflow's own client: one `log_batch` per run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DIGEST = "pzsl.digest"
 GRID = "pzsl.grid"
 USER = "pzsl-bench"
 METRICS_PER_BATCH, ITEMS_PER_BATCH = 800, 90
-LONGEST_PARAM, LONGEST_TAG, LONGEST_KEY = 6000, 5000, 250
+MAX_PARAM_LENGTH, MAX_TAG_LENGTH, MAX_KEY_LENGTH = 6000, 5000, 250
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as MLflow shall show it."""
+    """One run as MLflow shows it."""
 
     key: str
-    """What it is; the same key is the same run, written once and replaced when its content changed."""
+    """Identifies the run: it is written once for each key, and replaced when its content has changed."""
     name: str
     status: str
     """RUNNING, FINISHED or FAILED."""
@@ -38,26 +38,26 @@ class Run:
     """Milliseconds since 1970."""
     grid: str
     parent: str | None = None
-    """Run id. Where a run hangs is no part of its content: a cell that two grids share stays with the first."""
+    """Run id. It is no part of the content: a cell that two grids share stays under the parent of the first."""
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     metrics: list[tuple[str, float, int]] = field(default_factory=list)
     """Name, value, step; finite."""
 
     def __post_init__(self) -> None:
-        params = {_key(k): v[:LONGEST_PARAM] for k, v in self.params.items()}
-        tags = {_key(k): v[:LONGEST_TAG] for k, v in self.tags.items()}
+        params = {_key(k): v[:MAX_PARAM_LENGTH] for k, v in self.params.items()}
+        tags = {_key(k): v[:MAX_TAG_LENGTH] for k, v in self.tags.items()}
         object.__setattr__(self, "params", params)
         object.__setattr__(self, "tags", tags)
         object.__setattr__(self, "metrics", [(_key(k), float(v), int(s)) for k, v, s in self.metrics])
 
     def under(self, parent: str | None) -> Run:
-        """The same run, hanging from that one."""
+        """The same run below that parent."""
         return replace(self, parent=parent)
 
     @property
     def digest(self) -> str:
-        """Changes with the content."""
+        """A hash of the content."""
         content = [self.key, self.name, self.status, self.start, self.end, self.tags, self.params, self.metrics]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -69,7 +69,7 @@ class Run:
 
 
 class Store(Protocol):
-    """Where runs go."""
+    """Where runs are written."""
 
     def known(self) -> dict[str, tuple[str, str]]:
         """Key to (run id, digest) of every run that is there."""
@@ -83,28 +83,28 @@ class ClientStore:
 
     def __init__(self, uri: str, artifacts: Path):
         self.client = client(uri)
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found is not None and found.lifecycle_stage != "active":
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is not None and experiment.lifecycle_stage != "active":
             raise RuntimeError(f"the experiment '{EXPERIMENT}' was deleted there; restore it first")
-        if found is None:
+        if experiment is None:
             # A server knows best where its artifacts go; a bare database cannot.
             place = None if uri.startswith(("http://", "https://", "databricks")) else str(artifacts.absolute())
             self.experiment = self.client.create_experiment(EXPERIMENT, place, EXPERIMENT_TAGS)
         else:
-            self.experiment = found.experiment_id
+            self.experiment = experiment.experiment_id
 
     def known(self) -> dict[str, tuple[str, str]]:
         """Key to (run id, digest) of every run that is there."""
-        found: dict[str, tuple[str, str]] = {}
+        known: dict[str, tuple[str, str]] = {}
         token = None
         while True:
             page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
             for run in page:
                 if KEY in run.data.tags:
-                    found[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(DIGEST, ""))
+                    known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(DIGEST, ""))
             token = page.token
             if not token:
-                return found
+                return known
 
     def write(self, runs: Sequence[Run], known: dict[str, tuple[str, str]]) -> None:
         """Add these runs, or overwrite their tags and metrics, and enter them in `known`."""
@@ -116,18 +116,18 @@ class ClientStore:
             else:
                 # Its digest comes last: a run that was written in part is written again.
                 first = {k: v for k, v in run.all_tags.items() if k != DIGEST}
-                made = self.client.create_run(self.experiment, run.start, first, run.name)
-                run_id, tags = made.info.run_id, {DIGEST: run.digest}
+                created = self.client.create_run(self.experiment, run.start, first, run.name)
+                run_id, tags = created.info.run_id, {DIGEST: run.digest}
                 known[run.key] = (run_id, "")
             stamp = run.end or run.start
             metrics = [Metric(name, value, stamp, step) for name, value, step in run.metrics]
             params = [Param(k, v) for k, v in run.params.items()]
-            kept = [RunTag(k, v) for k, v in tags.items()]
+            run_tags = [RunTag(k, v) for k, v in tags.items()]
             while True:
-                head = metrics[:METRICS_PER_BATCH], params[:ITEMS_PER_BATCH], kept[:ITEMS_PER_BATCH]
-                self.client.log_batch(run_id, *head)
-                del metrics[:METRICS_PER_BATCH], params[:ITEMS_PER_BATCH], kept[:ITEMS_PER_BATCH]
-                if not (metrics or params or kept):
+                batch = metrics[:METRICS_PER_BATCH], params[:ITEMS_PER_BATCH], run_tags[:ITEMS_PER_BATCH]
+                self.client.log_batch(run_id, *batch)
+                del metrics[:METRICS_PER_BATCH], params[:ITEMS_PER_BATCH], run_tags[:ITEMS_PER_BATCH]
+                if not (metrics or params or run_tags):
                     break
             if run.end is None:
                 self.client.update_run(run_id, status=run.status)
@@ -152,4 +152,4 @@ def client(uri: str) -> Any:
 @lru_cache(maxsize=4096)
 def _key(name: str) -> str:
     """A name that MLflow takes."""
-    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:LONGEST_KEY]
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:MAX_KEY_LENGTH]

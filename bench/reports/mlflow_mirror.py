@@ -1,4 +1,4 @@
-"""MLflow as a mirror of the records: written by the driver only, rebuilt at any time, never in the way of a run."""
+"""Mirror the records in MLflow: only the driver writes, a failure never stops a run, and `sync` can rebuild all."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ log = logging.getLogger("pzsl_bench")
 
 def tracking_uri(folder: Path | None = None) -> str:
     """MLFLOW_TRACKING_URI, or the file that a bare `mlflow ui` opens in that folder (default: this one)."""
-    named = os.environ.get("MLFLOW_TRACKING_URI")
-    return named or f"sqlite:///{(folder or Path()).absolute() / 'mlflow.db'}"
+    configured = os.environ.get("MLFLOW_TRACKING_URI")
+    return configured or f"sqlite:///{(folder or Path()).absolute() / 'mlflow.db'}"
 
 
 def runs_page(port: int = 5000) -> str:
@@ -50,7 +50,7 @@ class Mirror:
         self.artifacts = artifacts
         self.note = note
         self.broken: str | None = None
-        """Why nothing more is written, if so."""
+        """Why nothing more is written; None while all is well."""
         self._store: Store | None = None
         self._known: dict[str, tuple[str, str]] = {}
         self._waiting: list[Record] = []
@@ -75,14 +75,15 @@ class Mirror:
 
     def sync(self, records: Iterable[Record]) -> int:
         """Make the grid's runs what the records say: cells, summaries and their parent."""
-        held = list(records)
+        grid_records = list(records)
         self.flush()
 
-        def work() -> int:
-            cells = [self._cell(record) for record in held]
-            return self._put([*cells, *self._summaries(frame(held))]) + (self._close(cells, held) if cells else 0)
+        def write_all() -> int:
+            cells = [self._cell(record) for record in grid_records]
+            written = self._put([*cells, *self._summaries(frame(grid_records))])
+            return written + (self._close(cells, grid_records) if cells else 0)
 
-        return self._guard(work)
+        return self._guard(write_all)
 
     def _guard(self, work: Callable[[], int]) -> int:
         if self.broken is not None:
@@ -123,7 +124,7 @@ class Mirror:
         return self._known[key][0]
 
     def _close(self, cells: Sequence[Run], records: Sequence[Record]) -> int:
-        """Tell on the parent what became of the grid."""
+        """Write the totals of the grid to the parent run; how many runs were written."""
         metrics = [("cells", float(len(records)), 0), ("seconds", math.fsum(r.seconds for r in records), 0)]
         for status in Status:
             metrics.append((status.value, float(sum(r.status is status for r in records)), 0))
@@ -211,7 +212,7 @@ class Mirror:
 
 
 def sync(records: Iterable[Record], *, uri: str | None, grid: str, artifacts: Path) -> int:
-    """Rebuild the MLflow runs of a grid from its records; how many runs were written. Failing is an error here."""
+    """Rebuild the MLflow runs of a grid from its records; how many runs were written. A failure is an error here."""
     mirror = Mirror(uri, grid, artifacts, note=log.debug)
     written = mirror.sync(records)
     if mirror.broken is not None:

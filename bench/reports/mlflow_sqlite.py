@@ -36,21 +36,21 @@ def local_store(uri: str, artifacts: Path) -> LocalStore | None:
         return None
     if not path.exists():
         _create(path, artifacts)
-    found = _experiment(path)
-    if found is None:
+    experiment = _experiment(path)
+    if experiment is None:
         ClientStore(uri, artifacts)
-        found = _experiment(path)
-    return None if found is None else LocalStore(path, *found)
+        experiment = _experiment(path)
+    return None if experiment is None else LocalStore(path, *experiment)
 
 
 def experiment_number(uri: str) -> int | None:
-    """The number of our experiment in a plain sqlite:/// store, without importing MLflow; None where it is not."""
+    """The number of our experiment in a plain sqlite:/// store, read without MLflow; None if it is not there."""
     path = local_database(uri)
     if path is None or not path.is_file():
         return None
     with suppress(sqlite3.Error):
-        found = _experiment(path)
-        return None if found is None else found[0]
+        experiment = _experiment(path)
+        return None if experiment is None else experiment[0]
     return None
 
 
@@ -87,8 +87,8 @@ class LocalStore:
         ids: list[tuple[str]] = []
         for run in runs:
             # The id follows from the key, so that links into MLflow survive a rebuilt store.
-            fresh = hashlib.sha256(f"{self.experiment}\x1f{run.key}".encode()).hexdigest()[:32]
-            run_id = known.get(run.key, (fresh, ""))[0]
+            new_id = hashlib.sha256(f"{self.experiment}\x1f{run.key}".encode()).hexdigest()[:32]
+            run_id = known.get(run.key, (new_id, ""))[0]
             ids.append((run_id,))
             rows["runs"].append(self._row(run, run_id))
             tags = {"mlflow.runName": run.name, **run.all_tags}
@@ -124,18 +124,18 @@ def _connection(path: Path) -> Iterator[sqlite3.Connection]:
 def _experiment(path: Path) -> tuple[int, str] | None:
     """Number and artifact folder of our experiment, if it is there and the tables are the ones we can write."""
     with _connection(path) as database:
-        for table, ours in COLUMNS.items():
-            theirs = database.execute(f"PRAGMA table_info({table})").fetchall()
-            needed = {name for _, name, _, not_null, default, _ in theirs if not_null and default is None}
-            if not needed <= set(ours) <= {column[1] for column in theirs}:
+        for table, our_columns in COLUMNS.items():
+            table_info = database.execute(f"PRAGMA table_info({table})").fetchall()
+            needed = {name for _, name, _, not_null, default, _ in table_info if not_null and default is None}
+            if not needed <= set(our_columns) <= {column[1] for column in table_info}:
                 return None
         query = "SELECT experiment_id, artifact_location FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
-        found: tuple[int, str] | None = database.execute(query, (EXPERIMENT,)).fetchone()
-        return found
+        experiment: tuple[int, str] | None = database.execute(query, (EXPERIMENT,)).fetchone()
+        return experiment
 
 
 def _create(path: Path, artifacts: Path) -> None:
-    """A new database, complete or not there at all: one that was migrated by half fails ever after."""
+    """Create the database, complete or not at all: one that was migrated only in part fails for ever."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with part_of(path) as part:
         try:
@@ -148,13 +148,13 @@ def _create(path: Path, artifacts: Path) -> None:
             except OSError:
                 part.rename(path)
         finally:
-            for left in path.parent.glob(f"{part.name}*"):
-                left.unlink()
+            for leftover in path.parent.glob(f"{part.name}*"):
+                leftover.unlink()
 
 
 @contextmanager
 def _without_waiting_for_the_disk(path: Path) -> Iterator[None]:
-    """Some sixty migrations commit one by one; nothing is lost if a file that nobody uses yet is."""
+    """Do not wait for the disk at each of some sixty migrations: nobody uses the file yet, so it may be lost."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -163,14 +163,14 @@ def _without_waiting_for_the_disk(path: Path) -> Iterator[None]:
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("PRAGMA journal_mode = MEMORY")
 
-    before = os.environ.get("MLFLOW_SQLALCHEMYSTORE_POOLCLASS")
+    earlier = os.environ.get("MLFLOW_SQLALCHEMYSTORE_POOLCLASS")
     os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
     event.listen(Engine, "connect", relax)
     try:
         yield
     finally:
         event.remove(Engine, "connect", relax)
-        if before is None:
+        if earlier is None:
             del os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"]
         else:
-            os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = before
+            os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = earlier

@@ -1,4 +1,4 @@
-"""MLflow's writer beside a run: records go into a queue, and a thread of its own takes them on."""
+"""Write to MLflow during a run: records go into a queue, and a thread of its own writes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pzsl_bench.reports.mlflow_mirror import Mirror
 
 
 class MirrorThread:
-    """MLflow's writer, beside the training: one thread, one store, records in the order in which they end."""
+    """Follows a run and mirrors its records: one thread, one store, records in the order in which cells end."""
 
     def __init__(self, plan: Plan, artifacts: Path, note: Callable[[str], None]):
         self.plan, self.artifacts, self.note = plan, artifacts, note
@@ -23,12 +23,12 @@ class MirrorThread:
         self.thread.start()
 
     def record(self, record: Record) -> None:
-        """Mirror a record soon."""
+        """Queue a record for the thread."""
         self.fresh.append(record)
         self.waiting.put(record)
 
     def finish(self, interrupted: bool) -> None:
-        """Wait for the last record; the sums of a grid are written when it ran to its end."""
+        """Wait until the last record is written; summaries of the grid only after a run that was not interrupted."""
         self.interrupted = interrupted
         self.waiting.put(None)
         self.thread.join()

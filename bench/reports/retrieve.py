@@ -1,7 +1,7 @@
-"""Images ranked for a text, read down the columns of the scores that methods are judged by along the rows.
+"""Find images by text: all images of a dataset, ranked by their cosine to the text. Nothing is trained.
 
-A text that is the name of a class has the vector of that class, as the exam has it; any other text goes through the
-encoder as it is written. The score is the cosine of the image and the text: zero-shot, nothing is learned.
+A text that is the name of a class gets the vector of that class, as in the exam. Any other text goes through the
+encoder as it is written.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Found:
+class Ranking:
     """The best images for a text, best first."""
 
     text: str
@@ -43,7 +43,7 @@ class Found:
     images: int
     """How many were ranked."""
     share: float | None
-    """How many of all ranked images have the class that the text names, as a fraction of those where it is known."""
+    """Of all ranked images where it is known, the fraction that has the class that the text names."""
 
     @property
     def verdict(self) -> str:
@@ -67,37 +67,37 @@ def retrieve(
     device: str = "cpu",
     download: bool = False,
     progress: Progress | None = None,
-) -> Found:
+) -> Ranking:
     """Rank all images of a dataset for a text; equal scores in the order of the images.
 
-    With `contrast` the mean of all class texts is taken from the text, so that an image that is close to any words at
-    all has no advantage.
+    With `contrast` the mean of all class texts is subtracted from the text, so that an image that is close to any
+    words at all has no advantage.
     """
     text = text.strip()
     if not text:
         raise UserError("the text to look for is empty; say --tag 'a red heart'")
-    free = text not in source.class_names
-    if free and isinstance(encoder, NoEncoder):
-        near = str(unknown(f"class of {name}", text, source.class_names))
-        what = near if "did you mean" in near else f"'{text}' is no class of dataset '{name}'"
-        raise UserError(f"{what}; other words need an encoder to read them: --encoder NAME:WEIGHTS")
+    is_free_text = text not in source.class_names
+    if is_free_text and isinstance(encoder, NoEncoder):
+        suggestion = str(unknown(f"class of {name}", text, source.class_names))
+        mistake = suggestion if "did you mean" in suggestion else f"'{text}' is no class of dataset '{name}'"
+        raise UserError(f"{mistake}; other words need an encoder to read them: --encoder NAME:WEIGHTS")
     if source.features is not None and source.texts is not None and not isinstance(encoder, NoEncoder):
-        # Ready texts would be all that can be asked for; whoever names an encoder wants it to read.
+        # With ready texts, only names of classes can be looked for. Whoever names an encoder wants it to read the text.
         source = replace(source, texts=None)
-    made = encode(source, name, encoder, cache=cache, device=device, download=download, progress=progress)
-    if free:
+    encoded = encode(source, name, encoder, cache=cache, device=device, download=download, progress=progress)
+    if is_free_text:
         query = unit_rows(encoder.load(device, download).encode_texts([text]))[0]
     else:
-        query = made.texts[source.class_names.index(text)]
-    _check(source, name, made, query)
+        query = encoded.texts[source.class_names.index(text)]
+    _check(source, name, encoded, query)
     if contrast:
-        query = query - made.texts.mean(0)
-    ranked = np.setdiff1d(np.arange(len(made.features)), made.unreadable)
+        query = query - encoded.texts.mean(0)
+    ranked = np.setdiff1d(np.arange(len(encoded.features)), encoded.unreadable)
     if not len(ranked):
         raise UserError(f"dataset '{name}' has no image that can be read")
-    scores = made.features[ranked] @ query
+    scores = encoded.features[ranked] @ query
     best = np.argsort(-scores, kind="stable")[:top]
-    marks = None if free else marks_of(source, source.class_names.index(text))[ranked]
+    marks = None if is_free_text else marks_of(source, source.class_names.index(text))[ranked]
     hits = [
         Hit(
             image=int(ranked[i]),
@@ -108,7 +108,7 @@ def retrieve(
         for i in best.tolist()
     ]
     known = None if marks is None else marks[marks != 0]
-    return Found(
+    return Ranking(
         text, tuple(hits), len(ranked), float((known > 0).mean()) if known is not None and len(known) else None
     )
 
@@ -128,19 +128,19 @@ def marks_of(source: Source, k: int) -> NDArray[np.int8]:
     return np.where(source.labels == k, 1, -1).astype(np.int8)
 
 
-def lines(found: Found) -> list[tuple[str, ...]]:
+def lines(ranking: Ranking) -> list[tuple[str, ...]]:
     """A table: rank, image, score, whether it is right, and what it is known to show."""
     sign = {True: "yes", False: "no", None: ""}
     rows: Sequence[tuple[str, ...]] = [
         (str(rank), str(hit.image), f"{hit.score:.3f}", sign[hit.right], ", ".join(hit.names))
-        for rank, hit in enumerate(found.hits, 1)
+        for rank, hit in enumerate(ranking.hits, 1)
     ]
     return [("rank", "image", "score", "right", "known to show"), *rows]
 
 
-def _check(source: Source, name: str, made: Encoded, query: NDArray[np.float32]) -> None:
-    if query.shape[-1] != made.features.shape[1] or source.standardise or not source.aligned:
+def _check(source: Source, name: str, encoded: Encoded, query: NDArray[np.float32]) -> None:
+    if query.shape[-1] != encoded.features.shape[1] or source.standardise or not source.aligned:
         raise UserError(
             f"dataset '{name}' has class texts of another origin than its images ({len(query)} and"
-            f" {made.features.shape[1]} numbers), so no text can be compared with them"
+            f" {encoded.features.shape[1]} numbers), so no text can be compared with them"
         )

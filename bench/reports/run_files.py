@@ -1,4 +1,4 @@
-"""What a run leaves beside its records: tables, and the grid as it was run."""
+"""The files that a run writes beside its records: tables, and the grid as it was run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.base.files import write_whole
-from pzsl_bench.records.metric_names import is_tag_metric, telling_tag_metrics
+from pzsl_bench.records.metric_names import is_tag_metric, main_tag_metrics
 
 if TYPE_CHECKING:
     from pzsl_bench.planning.grid import Grid
@@ -34,23 +34,21 @@ def table_paths(results: Path, grid: str, metrics: Iterable[str]) -> dict[tuple[
 def old_tables(results: Path, grid: str) -> list[Path]:
     """The tables that earlier runs of a grid wrote at their end."""
     paths = [path for suffix in FILES.values() for path in (results / "tables").glob(f"*.{suffix}")]
-    ends = [(path, path.stem.removeprefix(f"{grid}-")) for path in paths if path.stem.startswith(f"{grid}-")]
-    return [path for path, metric in ends if metric in METRICS or is_tag_metric(metric)]
+    tables = [(path, path.stem.removeprefix(f"{grid}-")) for path in paths if path.stem.startswith(f"{grid}-")]
+    return [path for path, metric in tables if metric in METRICS or is_tag_metric(metric)]
 
 
-def telling_metrics(records: Iterable[Record]) -> tuple[str, ...]:
-    """The metrics that tell most: H and T1 of what can be judged on unseen classes, accuracy of other datasets.
+def main_metrics(records: Iterable[Record]) -> tuple[str, ...]:
+    """The metrics to show first: H and T1 where unseen classes are judged, accuracy of the other datasets.
 
-    Of images with tags mAP and F1.
+    For datasets with tags, mAP and F1.
     """
     done = [record for record in records if record.status == "done"]
-    judged = {metric: {r.dataset for r in done if r.metrics.get(metric) is not None} for metric in METRICS}
-    shown = [metric for metric in ("H", "T1") if judged[metric]]
-    if judged["accuracy"] - judged["H"]:
+    datasets_with = {metric: {r.dataset for r in done if r.metrics.get(metric) is not None} for metric in METRICS}
+    shown = [metric for metric in ("H", "T1") if datasets_with[metric]]
+    if datasets_with["accuracy"] - datasets_with["H"]:
         shown.append("accuracy")
-    shown += telling_tag_metrics(
-        {name for record in done for name, value in record.metrics.items() if value is not None}
-    )
+    shown += main_tag_metrics({name for record in done for name, value in record.metrics.items() if value is not None})
     return tuple(shown) or ("H", "T1")
 
 
@@ -59,14 +57,14 @@ def write_tables(grid: Grid, records: list[Record], results: Path) -> str:
     from pzsl_bench.records.frame import frame
     from pzsl_bench.reports.tables import table
 
-    tidy, seeds, metrics = frame(records), len(grid.axes.seeds), telling_metrics(records)
+    tidy, seeds, metrics = frame(records), len(grid.axes.seeds), main_metrics(records)
     for (metric, fmt), path in table_paths(results, grid.name, metrics).items():
         write(path, table(tidy, metric, fmt=fmt, seeds=seeds))
     return "\n\n".join(table(tidy, metric, seeds=seeds).rstrip() for metric in metrics)
 
 
 def write_grid(grid: Grid, results: Path) -> bool:
-    """Keep the grid as it was run, as a grid file; returns whether that is news."""
+    """Keep the grid as it was run, as a grid file; returns whether the file is new or has changed."""
     path = results / "grids" / f"{grid.name}.yaml"
     text = yaml.safe_dump(grid.resolved(), sort_keys=False, allow_unicode=True)
     if path.exists() and path.read_text(encoding="utf-8") == text:

@@ -1,4 +1,4 @@
-"""How a table is written: text for a terminal, Markdown, LaTeX with booktabs, CSV for other programs."""
+"""Write a table: text for a terminal, Markdown, LaTeX with booktabs, CSV for other programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pzsl_bench.reports.table_layout import Column, Entry, Layout, Row, number
 from pzsl_bench.selecting.rules import find_rule
 
 DASH, DAGGER, DOUBLE_DAGGER, PLUS_MINUS = "–", "†", "‡", "±"  # fmt: skip
-TEX = {
+LATEX_LETTERS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "–": "--",
@@ -63,8 +63,8 @@ def latex(layout: Layout) -> str:
     r"""For a paper; needs \usepackage{booktabs}."""
     width = len(layout.columns)
     ranks = r"\textbf{Best} and \underline{second best} per column."
-    notes = [_tex(note) for note in _notes(layout)]
-    caption = " ".join([_tex(_caption(layout, "")), *([ranks] if layout.percent else []), *notes])
+    notes = [escape_latex(note) for note in _notes(layout)]
+    caption = " ".join([escape_latex(_caption(layout, "")), *([ranks] if layout.percent else []), *notes])
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}[t]",
@@ -75,15 +75,15 @@ def latex(layout: Layout) -> str:
         r"\setlength{\tabcolsep}{3pt}",
         rf"\begin{{tabular}}{{@{{}}l{'c' * width}@{{}}}}",
         r"\toprule",
-        *_tex_heads(layout),
+        *_latex_heads(layout),
         r"\midrule",
     ]
     for position, (_, rows) in enumerate(_groups(layout)):
         if position:
             lines.append(r"\midrule")
         for row in rows:
-            cells = [_tex_cell(layout, layout.entries.get((row, column))) for column in layout.columns]
-            lines.append(" & ".join([_tex(_label(row)), *cells]) + r" \\")
+            cells = [_latex_cell(layout, layout.entries.get((row, column))) for column in layout.columns]
+            lines.append(" & ".join([escape_latex(_label(row)), *cells]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
@@ -95,8 +95,8 @@ def comma_separated(layout: Layout) -> str:
     names = [str(column) for column in layout.columns]
     writer.writerow(["method", "title", "metric", *(f"{n} {what}" for n in names for what in ("mean", "std", "n"))])
     for row in layout.rows:
-        found = [layout.entries.get((row, column)) for column in layout.columns]
-        numbers = [v for e in found for v in ((e.mean, e.std, e.n) if e else (None, None, 0))]
+        entries = [layout.entries.get((row, column)) for column in layout.columns]
+        numbers = [v for e in entries for v in ((e.mean, e.std, e.n) if e else (None, None, 0))]
         writer.writerow([row.method, row.label, layout.metric, *numbers])
     return out.getvalue()
 
@@ -111,8 +111,8 @@ FORMATS: dict[str, Callable[[Layout], str]] = {
 
 def _caption(layout: Layout, marks: str) -> str:
     unit = ", %" if layout.percent else ""
-    many = f"mean±standard deviation (n − 1) over n = {layout.seeds} seeds"
-    seeds = many if layout.seeds > 1 else "one seed (n = 1)"
+    over_seeds = f"mean±standard deviation (n − 1) over n = {layout.seeds} seeds"
+    seeds = over_seeds if layout.seeds > 1 else "one seed (n = 1)"
     marks = f"; {marks}" if marks and layout.percent else ""
     return f"{layout.title[0].upper()}{layout.title[1:]}{unit}; {seeds}{marks}."
 
@@ -123,17 +123,17 @@ def _notes(layout: Layout) -> list[str]:
     chosen = {row.choice: find_rule(row.choice.strip("[]").partition(",")[0]) for row in layout.rows if row.choice}
     revealing = [row.choice in chosen and chosen[row.choice].reveals_truth for row in layout.rows if row.reveals_truth]
     if revealing:
-        how = "trained on" if not any(revealing) else "chosen by" if all(revealing) else "trained on or chosen by"
-        notes.append(f"{DAGGER} {how} true labels; not ranked.")
+        use = "trained on" if not any(revealing) else "chosen by" if all(revealing) else "trained on or chosen by"
+        notes.append(f"{DAGGER} {use} true labels; not ranked.")
     if any(row.transductive for row in layout.rows):
         notes.append(f"{DOUBLE_DAGGER} transductive: scored the unlabelled test images together; not ranked.")
     notes += [f"[{rule.name}]: {rule.meaning}." for rule in {rule.name: rule for rule in chosen.values()}.values()]
     if layout.incomplete:
         notes.append(f"(k/{layout.seeds}): only k of {layout.seeds} seeds; ranked only where no other has more.")
-    bad = [f"{n} {what}" for n, what in ((layout.failed, "failed"), (layout.diverged, "diverged")) if n]
-    if bad:
-        one = layout.failed + layout.diverged == 1
-        notes.append(f"{' and '.join(bad)} {'cell is' if one else 'cells are'} left out.")
+    left_out = [f"{n} {what}" for n, what in ((layout.failed, "failed"), (layout.diverged, "diverged")) if n]
+    if left_out:
+        is_one = layout.failed + layout.diverged == 1
+        notes.append(f"{' and '.join(left_out)} {'cell is' if is_one else 'cells are'} left out.")
     return notes
 
 
@@ -161,11 +161,11 @@ def _cells(layout: Layout, row: Row, best: str, second: str, end: str | None = N
             continue
         spread = "" if entry.std is None else f"{PLUS_MINUS}{number(entry.std)}"
         left, right = marks[entry.mark]
-        cells.append(f"{left}{number(entry.mean)}{spread}{right}{_part(layout, entry)}")
+        cells.append(f"{left}{number(entry.mean)}{spread}{right}{_seeds_present(layout, entry)}")
     return cells
 
 
-def _part(layout: Layout, entry: Entry) -> str:
+def _seeds_present(layout: Layout, entry: Entry) -> str:
     return f" ({entry.n}/{layout.seeds})" if entry.n < layout.seeds else ""
 
 
@@ -173,9 +173,9 @@ def _pipes(cell: str) -> str:
     return cell.replace("|", "\\|")
 
 
-def _tex(plain: str) -> str:
-    """Text that LaTeX prints as it stands; Greek letters as mathematics."""
-    return "".join(TEX.get(letter) or _greek(letter) or letter for letter in plain)
+def escape_latex(plain: str) -> str:
+    """Text that LaTeX prints as it is; Greek letters become mathematics."""
+    return "".join(LATEX_LETTERS.get(letter) or _greek(letter) or letter for letter in plain)
 
 
 def _greek(letter: str) -> str | None:
@@ -185,26 +185,28 @@ def _greek(letter: str) -> str | None:
     return None
 
 
-def _tex_cell(layout: Layout, entry: Entry | None) -> str:
+def _latex_cell(layout: Layout, entry: Entry | None) -> str:
     if entry is None:
         return "--"
     mean = number(entry.mean)
     marks = {"best": rf"\textbf{{{mean}}}", "second": rf"\underline{{{mean}}}", "": mean}
     spread = "" if entry.std is None else rf"{{\scriptsize$\pm${number(entry.std)}}}"
-    return marks[entry.mark] + spread + _part(layout, entry)
+    return marks[entry.mark] + spread + _seeds_present(layout, entry)
 
 
-def _tex_heads(layout: Layout) -> list[str]:
+def _latex_heads(layout: Layout) -> list[str]:
     """One line per level of the head; a line under every name that spans columns."""
     levels = [_levels(layout, column) for column in layout.columns]
     lines = []
     depth = len(levels[0]) if levels else 1
     for level in range(depth - 1):
         spans = _spans([names[: level + 1] for names in levels])
-        names = [rf"\multicolumn{{{last - first + 1}}}{{c}}{{{_tex(levels[first][level])}}}" for first, last in spans]
+        names = [
+            rf"\multicolumn{{{last - first + 1}}}{{c}}{{{escape_latex(levels[first][level])}}}" for first, last in spans
+        ]
         rules = [rf"\cmidrule(lr){{{first + 2}-{last + 2}}}" for first, last in spans]
         lines += [" & ".join(["", *names]).strip() + r" \\", "".join(rules)]
-    lines.append(" & ".join(["Method", *(_tex(names[-1]) for names in levels)]) + r" \\")
+    lines.append(" & ".join(["Method", *(escape_latex(names[-1]) for names in levels)]) + r" \\")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What stands where in a table: who is compared with whom, and with which marks; `table_formats` writes it."""
+"""Lay out a table: its rows and columns, the number in each entry, and which are best; `table_formats` writes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Mark = Literal["best", "second", ""]
 
 FAMILY_ORDER = ("clip", "zsl", "pll", "pzsl", "tags")
 TRANSDUCTIVE = "transductive"
-"""The block of those that scored the test images together; it comes last."""
+"""The group of methods that scored the test images together; it comes last."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Row:
     """One method with its settings."""
 
     method: str
-    """As commands name it."""
+    """Its name in commands."""
     label: str
-    """As a paper writes it, with the settings that tell it from its neighbours."""
+    """Its name in a paper, with the settings that distinguish it from other rows."""
     group: str
     """"reference" for the rows that every table starts with, "transductive" for the last block, else the family."""
     reveals_truth: bool
@@ -62,7 +62,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Entry:
-    """What one method reached in one column; in percent if the metric is a fraction."""
+    """The result of one method in one column; in percent if the metric is a fraction."""
 
     mean: float
     std: float | None
@@ -97,12 +97,12 @@ class Layout:
 
     @property
     def encoders(self) -> bool:
-        """Whether columns need their encoder to be told apart."""
+        """Whether some columns differ only in their encoder, so that their heads must name it."""
         return len({(c.dataset, c.ambiguity, c.rate) for c in self.columns}) < len(self.columns)
 
 
 def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
-    """Who stands where, with mean, std and marks."""
+    """The layout of a table: rows, columns, and entries with mean, std and mark."""
     if metric not in metric_columns(frame):
         raise unknown("metric", metric, metric_columns(frame))
     if frame.empty:
@@ -128,7 +128,7 @@ def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
     if percent:
         for column in columns:
             _mark(entries, rows, column)
-    count = Counter(record["status"] for record in records)
+    counts = Counter(record["status"] for record in records)
     return Layout(
         metric=metric,
         rows=rows,
@@ -136,24 +136,24 @@ def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
         entries=entries,
         seeds=seeds or len({record["seed"] for record in records}),
         percent=percent,
-        failed=count[Status.FAILED],
-        diverged=count[Status.DIVERGED],
+        failed=counts[Status.FAILED],
+        diverged=counts[Status.DIVERGED],
     )
 
 
 def _of_task(records: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """Without those of datasets that are asked for something else: classes, where the metric is of tags, or tags."""
+    """The records of datasets whose task the metric measures: tags or classes."""
     if metric in PLAIN:
         return records
     tasks: dict[str, bool] = {}
     for record in records:
         if record["status"] == Status.DONE:
             tasks[record["dataset"]] = any(is_tag_metric(n) and v is not None and v == v for n, v in record.items())
-    kept = [
+    of_task = [
         record for record in records if tasks.get(record["dataset"], is_tag_metric(metric)) == is_tag_metric(metric)
     ]
-    # Where nothing is left, the reason is told from all of them.
-    return kept or records
+    # If none is left, all are returned: the error message that follows names the metrics that they have.
+    return of_task or records
 
 
 def _column(record: dict[str, Any]) -> Column:
@@ -161,7 +161,7 @@ def _column(record: dict[str, Any]) -> Column:
 
 
 def _columns(records: Sequence[dict[str, Any]]) -> list[Column]:
-    """Datasets, encoders and ambiguities as they come, rates ascending."""
+    """Datasets, encoders and ambiguities in the order of the records, rates ascending."""
     columns = list(dict.fromkeys(map(_column, records)))
     order: dict[Any, int] = {}
     for column in columns:
@@ -175,7 +175,7 @@ def _prefix(column: Column, depth: int) -> tuple[str, ...]:
 
 
 def _rows(records: Sequence[dict[str, Any]]) -> list[Row]:
-    """References first, then families, then who scored test images together; inside a block as the records come."""
+    """References first, then the families, then transductive methods; inside a group in the order of the records."""
     first = {record["method"]: record for record in reversed(records)}
     names = list(dict.fromkeys(record["method"] for record in records))
     labels = _labels({name: str(first[name]["title"]) for name in names})
@@ -202,26 +202,26 @@ def _rows(records: Sequence[dict[str, Any]]) -> list[Row]:
 
 
 def _is_reference(method: str, family: str) -> bool:
-    """Whether it stands at the head of every table; a method that is not installed here is known by its family."""
+    """Whether it is among the first rows of every table; a method that is not installed is judged by its family."""
     with suppress(UserError):
         return METHODS.get(method).info.reference
     return family == "bound"
 
 
 def _labels(titles: dict[str, str]) -> dict[str, str]:
-    """Titles, with only those settings that tell methods of one title apart."""
+    """Titles, with only those settings that distinguish methods of the same title."""
     labels: dict[str, str] = {}
     for name, title in titles.items():
-        alike = [split_row(other)[1] for other, its in titles.items() if its == title]
-        _, mine, choice = split_row(name)
-        telling = [_said(k, v) for k, v in mine.items() if any(other.get(k) != v for other in alike)]
-        labels[name] = " ".join([title, *([f"({', '.join(telling)})"] if telling else []), choice]).rstrip()
-    twice = Counter(labels.values())
-    return {name: f"{label} [{name}]" if twice[label] > 1 else label for name, label in labels.items()}
+        same_title = [split_row(other)[1] for other, other_title in titles.items() if other_title == title]
+        _, settings, choice = split_row(name)
+        distinct = [_setting_text(k, v) for k, v in settings.items() if any(other.get(k) != v for other in same_title)]
+        labels[name] = " ".join([title, *([f"({', '.join(distinct)})"] if distinct else []), choice]).rstrip()
+    counts = Counter(labels.values())
+    return {name: f"{label} [{name}]" if counts[label] > 1 else label for name, label in labels.items()}
 
 
-def _said(setting: str, value: str) -> str:
-    """A preset has a name that explains itself."""
+def _setting_text(setting: str, value: str) -> str:
+    """setting=value, or the value alone for a preset, whose name explains itself."""
     return value.replace("_", " ") if setting == "preset" else f"{setting}={value}"
 
 
@@ -234,11 +234,11 @@ def _refuse_unlike(records: Sequence[dict[str, Any]]) -> None:
         if (name, column, seed) in seen:
             raise UserError(f"two results for one cell: {name} on {column} with seed {seed}; is one stale?")
         seen.add((name, column, seed))
-        drawn = record["candidates_hash"]
-        if record["status"] != Status.DONE or not isinstance(drawn, str) or not drawn:
+        candidates_hash = record["candidates_hash"]
+        if record["status"] != Status.DONE or not isinstance(candidates_hash, str) or not candidates_hash:
             continue
-        first, its = sets.setdefault((column, seed), (name, drawn))
-        if its != drawn:
+        first, first_hash = sets.setdefault((column, seed), (name, candidates_hash))
+        if first_hash != candidates_hash:
             raise UserError(
                 f"{first} and {name} had different candidate sets on {column} with seed {seed}, "
                 "so they cannot stand in one column; run them again with: pzsl-bench run --fresh"
@@ -246,28 +246,31 @@ def _refuse_unlike(records: Sequence[dict[str, Any]]) -> None:
 
 
 def _refuse_absent(records: Sequence[dict[str, Any]], metric: str) -> None:
-    """A table without a number is no table, unless that is because nothing has come out at all."""
+    """Refuse a table without any number, unless no record has a result at all."""
     done = [record for record in records if record["status"] == Status.DONE]
     # NaN, the absent number, is not equal to itself.
-    held = {name for record in done for name, value in record.items() if value == value}
+    metrics = {name for record in done for name, value in record.items() if value == value}
     if done:
-        known = ", ".join(name for name in (*NAMES, *sorted(filter(is_tag_metric, held))) if name in held - {*PLAIN})
+        known = ", ".join(
+            name for name in (*NAMES, *sorted(filter(is_tag_metric, metrics))) if name in metrics - {*PLAIN}
+        )
         why = ", which takes unseen classes and a method that can score them" if metric in ZERO_SHOT else ""
         raise UserError(f"no result of this grid has {metric}{why}; there is: {known}")
 
 
 def _mark(entries: dict[tuple[Row, Column], Entry], rows: Sequence[Row], column: Column) -> None:
-    """Mark best and second among inductive methods that know no more than they may and have the most seeds.
+    """Mark best and second best in a column.
 
-    What reads the same is marked the same: means are compared as they are printed.
+    Ranked are inductive methods that were not given true labels, and of these the ones with the most seeds. Means are
+    compared as they are printed, so that equal numbers get the same mark.
     """
     ranked = [row for row in rows if not row.reveals_truth and not row.transductive]
-    able = [place for row in ranked if (place := (row, column)) in entries]
-    most = max((entries[place].n for place in able), default=0)
-    able = [place for place in able if entries[place].n == most]
-    ranks = sorted({number(entries[place].mean) for place in able}, key=float, reverse=True)
+    comparable = [place for row in ranked if (place := (row, column)) in entries]
+    most_seeds = max((entries[place].n for place in comparable), default=0)
+    comparable = [place for place in comparable if entries[place].n == most_seeds]
+    ranks = sorted({number(entries[place].mean) for place in comparable}, key=float, reverse=True)
     names: tuple[Mark, ...] = ("best", "second")
-    for place in able:
+    for place in comparable:
         rank = ranks.index(number(entries[place].mean))
         if rank < 2:
             old = entries[place]
@@ -275,5 +278,5 @@ def _mark(entries: dict[tuple[Row, Column], Entry], rows: Sequence[Row], column:
 
 
 def number(value: float) -> str:
-    """As every table prints it: one decimal."""
+    """A number as every table prints it: with one decimal."""
     return f"{value:.1f}"

@@ -18,7 +18,7 @@ Format = Literal["text", "markdown", "latex", "csv"]
 def table(frame: DataFrame, metric: str, *, fmt: Format = "text", seeds: int | None = None) -> str:
     """The tidy frame of `records.frame` as a table of one metric.
 
-    `seeds` says how many every cell should have; left out, it is the number of different seeds in the frame.
+    `seeds` is how many every entry should have; if left out, it is the number of different seeds in the frame.
     Only records of one grid state belong in the frame: two results for one cell are refused.
     """
     if fmt not in FORMATS:

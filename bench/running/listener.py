@@ -1,4 +1,4 @@
-"""Who is told of a run while it goes on."""
+"""Interfaces for what follows a run while it goes on: a display, and trackers that receive its records."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pzsl_bench.records.record import Record
 
 
 class Listener(Protocol):
-    """Who watches a run."""
+    """Shows the progress of a run."""
 
     def started(self, cells: int, stacks: int) -> None:
-        """So much is to do."""
+        """The run starts with this many cells to compute, in this many stacks."""
 
     def encoding(self, what: str, done: int, total: int) -> None:
-        """Images of a dataset, encoded so far."""
+        """This many images of a dataset are encoded so far."""
 
     def stack(self, label: str, size: int) -> None:
-        """A stack begins."""
+        """The training of a stack starts."""
 
     def epochs(self, done: int, total: int) -> None:
-        """Epochs of the stack that is trained in this process."""
+        """This many epochs are done of the stack that is trained in this process."""
 
     def record(self, record: Record) -> None:
         """A cell has ended and its record is on disk."""
@@ -30,10 +30,10 @@ class Listener(Protocol):
 
 
 class Follower(Protocol):
-    """Who takes the records on while the run goes on, such as an experiment tracker."""
+    """Receives the records of a run while it goes on, such as an experiment tracker."""
 
     def record(self, record: Record) -> None:
         """A cell has ended and its record is on disk; this must not hold up the run."""
 
     def finish(self, interrupted: bool) -> None:
-        """There are no more records; returns when all of them have been taken on."""
+        """There are no more records; returns when all of them have been processed."""

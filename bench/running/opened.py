@@ -1,4 +1,4 @@
-"""Datasets through their encoders, opened once in a process and kept for the next stack."""
+"""Encoded datasets and their problems: made once in a process and kept in memory for the next stack."""
 
 from __future__ import annotations
 
@@ -19,51 +19,52 @@ from pzsl_bench.problem.problem import Problem
 from pzsl_bench.synonyms.name_vectors import every_name
 from pzsl_bench.synonyms.space import centres, ensemble
 
-SPLITS_HELD = 32
-"""Splits of one dataset that a worker keeps ready."""
+MAX_PROBLEMS = 32
+"""How many problems of one dataset (one per split and set of needs) a worker keeps in memory."""
 
 
 class Opened:
-    """A dataset through an encoder, on its way to be split; its latest problems are kept for the next stack."""
+    """A dataset encoded by an encoder, not yet split; the problems made of it last are kept for the next stack."""
 
     def __init__(self, dataset: str, encoder: str, data: Path | None, cache: Path, device: str):
         self.name, self.device, self.folders = dataset, torch.device(device), (data, cache)
         self.source = find_dataset(dataset, data).open()
         self.encoder = find_encoder(encoder, cache=cache)
         self.encode = partial(encode, self.source, dataset, self.encoder, cache=cache, device=device)
-        self.made = self.encode()
-        self.held: dict[tuple[int, frozenset[str]], Problem] = {}
+        self.encoded = self.encode()
+        self.problems: dict[tuple[int, frozenset[str]], Problem] = {}
 
     @cached_property
     def tower(self) -> ClipTower:
-        """The encoder's text tower; the encoder is loaded for it."""
+        """The encoder's text tower; this loads the encoder."""
         return ClipTower(self.encoder.load(str(self.device)), self.encoder.spec)
 
     @cached_property
     def names(self) -> torch.Tensor:
         """(C, m, a) all names of each class, as problems number them."""
         order, device = [*self.source.seen, *self.source.unseen], str(self.device)
-        made = every_name(self.source, self.name, self.encoder, self.made.texts, *self.folders, device)
-        return torch.from_numpy(made[order]).to(self.device)
+        vectors = every_name(self.source, self.name, self.encoder, self.encoded.texts, *self.folders, device)
+        return torch.from_numpy(vectors[order]).to(self.device)
 
     def problem(self, seed: int, needs: frozenset[str] = frozenset()) -> Problem:
-        """The problem of a seed, with what a method needs of it; without splits by seed, the same one for all."""
-        place = (seed if self.source.split is not None else 0, needs & EXTRAS)
-        if place not in self.held:
-            if len(self.held) >= SPLITS_HELD:
-                self.held.pop(next(iter(self.held)))
-            self.held[place] = self._problem(*place)
-        return self.held[place]
+        """The problem of a seed, with what a method needs of it; one for all seeds where the split is fixed."""
+        key = (seed if self.source.split is not None else 0, needs & EXTRAS)
+        if key not in self.problems:
+            if len(self.problems) >= MAX_PROBLEMS:
+                self.problems.pop(next(iter(self.problems)))
+            self.problems[key] = self._problem(*key)
+        return self.problems[key]
 
     def _problem(self, seed: int, needs: frozenset[str]) -> Problem:
         if "text tower" in needs:
             return with_tower(self.problem(seed, needs - {"text tower"}), self.tower)
-        if named := needs & OF_NAMES:
-            return renamed(self.problem(seed, needs - OF_NAMES), self.names, named)
-        made = self.encode(views=True) if "views" in needs else self.made
-        if made.views is not None:
-            return replace(self.problem(seed), views=shared_tensor(made.views).to(self.device))
-        problem = build_problem(self.name, self.source, made.features, made.texts, made.scale, made.unreadable, seed)
+        if name_needs := needs & OF_NAMES:
+            return with_names(self.problem(seed, needs - OF_NAMES), self.names, name_needs)
+        encoded = self.encode(views=True) if "views" in needs else self.encoded
+        if encoded.views is not None:
+            return replace(self.problem(seed), views=shared_tensor(encoded.views).to(self.device))
+        parts = encoded.features, encoded.texts, encoded.scale, encoded.unreadable
+        problem = build_problem(self.name, self.source, *parts, seed)
         return problem.to(self.device)
 
 
@@ -72,8 +73,8 @@ def with_tower(problem: Problem, tower: ClipTower) -> Problem:
     return replace(problem, texts=tower.rows(problem.texts, problem.class_names), tower=tower)
 
 
-def renamed(problem: Problem, names: torch.Tensor, needs: frozenset[str]) -> Problem:
-    """The problem with what a method needs of the names (C, m, a); candidate sets stay those of the plain texts."""
+def with_names(problem: Problem, names: torch.Tensor, needs: frozenset[str]) -> Problem:
+    """The problem with what a method needs of the names (C, m, a); its candidate sets stay those of the plain texts."""
     if "every name" in needs:
         problem = replace(problem, texts=names)
     elif "s3 texts" in needs:
@@ -113,6 +114,6 @@ def candidate_sets(
     rate: float,
     seed: int,
 ) -> LabelSets:
-    """(N, K) the candidate sets of a draw, or what it tells of tags; all methods of a grid ask for the same ones."""
+    """(N, K) the candidate sets, or marks of tags, that an ambiguity draws; the same for all methods of a grid."""
     problem = load_problem(dataset, encoder, data, cache, device, seed)
     return draw_candidates(ambiguity, problem.labelled, rate, dataset, seed)

@@ -1,4 +1,4 @@
-"""What has to be encoded before the stacks can be trained: each dataset through each encoder, once."""
+"""Encode what the stacks will need before they are trained: each dataset through each encoder, once."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from pzsl_bench.synonyms.name_vectors import every_name
 from pzsl_bench.training.memory import pick_device
 
 Place = tuple[str, str, tuple[str, ...]]
-"""A dataset, an encoder, and what is wanted of them besides, such as augmented views of the images."""
+"""A dataset, an encoder, and the needs that are extra work to encode, such as augmented views of the images."""
 
 
 def place_of(planned: Planned) -> Place:
-    """Where a cell belongs."""
+    """The dataset, encoder and extras of a cell."""
     return planned.cell.dataset, planned.cell.encoder, tuple(sorted(planned.method.needs & EXTRAS))
 
 
 def encode_all(todo: Iterable[Planned], options: Options, listener: Listener) -> set[Place]:
-    """Every dataset through every encoder, with views, names and text tower if wanted, once, before workers ask.
+    """Encode every dataset through every encoder, with views, names and text tower where cells need them.
 
-    Returns what is not to be had here.
+    Done once, so that workers find all of it in the cache. Returns the places that cannot be encoded on this machine.
     """
     cache, device = cache_root(options.cache), str(pick_device(options.device))
     places, blocked = sorted({place_of(p) for p in todo}), set[Place]()
     for place in places:
-        # Without its plain features, tried just before, a place has nothing else either.
+        # The plain features of a place come first in the order; where they fail, its extras are blocked, too.
         if place in blocked:
             continue
-        dataset, encoder, extras = place
+        dataset, spec, extras = place
         try:
-            source, its_encoder = find_dataset(dataset, options.data).open(), find_encoder(encoder, cache=cache)
-            made = encode(
+            source, encoder = find_dataset(dataset, options.data).open(), find_encoder(spec, cache=cache)
+            encoded = encode(
                 source,
                 dataset,
-                its_encoder,
+                encoder,
                 cache=cache,
                 device=device,
                 download=options.download,
@@ -53,18 +53,18 @@ def encode_all(todo: Iterable[Planned], options: Options, listener: Listener) ->
             )
             if OF_NAMES & set(extras):
                 every_name(
-                    source, dataset, its_encoder, made.texts, options.data, cache, device, download=options.download
+                    source, dataset, encoder, encoded.texts, options.data, cache, device, download=options.download
                 )
             if "text tower" in extras:
                 # Features may come from the cache; the tower needs the weights themselves.
-                ClipTower(its_encoder.load(device, options.download), encoder)
+                ClipTower(encoder.load(device, options.download), spec)
         except UserError as error:
             blocked |= {p for p in places if p[:2] == place[:2] and set(p[2]) >= set(extras)}
             if len(blocked) == len(places):
                 raise
-            what = "".join(f"{extra} of " for extra in extras)
-            listener.note(f"{what}{dataset} with {encoder} left out: {error}")
+            extras_of = "".join(f"{extra} of " for extra in extras)
+            listener.note(f"{extras_of}{dataset} with {spec} left out: {error}")
             continue
-        if made.unreadable and not (extras and (dataset, encoder, ()) in places):
-            listener.note(f"{dataset}: {len(made.unreadable)} unreadable image(s) left out")
+        if encoded.unreadable and not (extras and (dataset, spec, ()) in places):
+            listener.note(f"{dataset}: {len(encoded.unreadable)} unreadable image(s) left out")
     return blocked

@@ -1,4 +1,4 @@
-"""Run a plan: encode what is missing, train the stacks, and see that every record is kept and told."""
+"""Run a plan: encode what is missing, train the stacks, save and report a record of every cell."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ class Outcome:
 def execute(
     plan: Plan, options: Options, listener: Listener, followers: Mapping[str, Follower] | None = None
 ) -> Outcome:
-    """Compute what is to do; every record is on disk before the listener and the followers hear of it.
+    """Compute the cells that are to do; every record is on disk before the listener and the followers get it.
 
-    What waiting for a follower takes at the end is told under its name.
+    The time spent waiting for a follower at the end is a phase of its own, under the follower's name.
     """
     started = time.perf_counter()
     todo = plan.todo(options.retry_failed, options.fresh)
     blocked: set[Place] = set()
     times = PhaseTimes()
     times.add({"planning": plan.seconds_planning})
-    count: Counter[Status] = Counter()
+    counts: Counter[Status] = Counter()
     interrupted = False
     listener.started(len(todo), len(stacks(todo)))
     try:
         with times.timed("encoding"):
             blocked = encode_all(todo, options, listener)
-        work = [p for p in todo if place_of(p) not in blocked]
-        for records, phases in _results(stacks(work), options, listener):
+        runnable = [p for p in todo if place_of(p) not in blocked]
+        for records, phases in _results(stacks(runnable), options, listener):
             times.add(phases.seconds)
             for record in records:
-                count[record.status] += 1
+                counts[record.status] += 1
                 listener.record(record)
                 for follower in (followers or {}).values():
                     follower.record(record)
-            if options.fail_fast and count[Status.FAILED]:
+            if options.fail_fast and counts[Status.FAILED]:
                 listener.note("stopped at the first failure (--fail-fast)")
                 break
     except KeyboardInterrupt:
@@ -68,9 +68,9 @@ def execute(
         with times.timed(name):
             follower.finish(interrupted)
     return Outcome(
-        done=count[Status.DONE],
-        failed=count[Status.FAILED],
-        diverged=count[Status.DIVERGED],
+        done=counts[Status.DONE],
+        failed=counts[Status.FAILED],
+        diverged=counts[Status.DIVERGED],
         seconds=time.perf_counter() - started,
         share=dict(times.seconds),
         blocked=sum(place_of(p) in blocked for p in todo),

@@ -1,4 +1,4 @@
-"""What one worker does with one stack of cells: study, fit, rehearse, judge, and a record for every cell."""
+"""What one worker does with one stack of cells: build the studies, train, rehearse, judge, write every record."""
 
 from __future__ import annotations
 
@@ -61,10 +61,13 @@ def run_stack(
         with times.timed("encoding"):
             sizes = [size(load_problem(*place, p.cell.seed, needs)) for p in cells]
         width = _width(cells, open_dataset(*place), options, device)
-        alike = [[p for p, its in zip(cells, sizes, strict=True) if its == one] for one in dict.fromkeys(sizes)]
+        alike = [
+            [p for p, cell_size in zip(cells, sizes, strict=True) if cell_size == group_size]
+            for group_size in dict.fromkeys(sizes)
+        ]
         # A cell's draws stay together as long as they fit.
-        all_watches = max(1, width // max(1, first.tune))
-        waiting = [list(piece) for group in alike for piece in cut(group, all_watches)]
+        cells_at_once = max(1, width // max(1, first.tune))
+        waiting = [list(piece) for group in alike for piece in cut(group, cells_at_once)]
     except Exception:
         yield failures(cells, store, device, traceback.format_exc()), times
         return
@@ -75,7 +78,7 @@ def run_stack(
             for cell in (p.cell for p in piece):
                 problems.append(load_problem(*place, cell.seed, needs))
                 masks.append(candidate_sets(*place, cell.ambiguity, cell.rate, cell.seed))
-            records = _train_and_judge(piece, masks, Problems(tuple(problems)), device, width, times, epochs)
+            records = train_and_judge(piece, masks, Problems(tuple(problems)), device, width, times, epochs)
         except Exception as error:
             if memory.is_out_of_memory(error) and len(piece) > 1:
                 if device.type == "cuda":
@@ -94,19 +97,19 @@ def run_stack(
 def _width(cells: Sequence[Planned], opened: Opened, options: Options, device: torch.device) -> int:
     """How many runs the memory budget allows at once."""
     problem = opened.problem(cells[0].cell.seed, cells[0].method.needs)
-    kind = torch.bool if problem.train_tags is None else torch.int8
-    empty = torch.zeros(1, len(problem.train), problem.seen, dtype=kind)
-    studies = problem.studies(empty, ["one"], ["one"])
-    one = 0
+    dtype = torch.bool if problem.train_tags is None else torch.int8
+    candidates = torch.zeros(1, len(problem.train), problem.seen, dtype=dtype)
+    studies = problem.studies(candidates, ["one"], ["one"])
+    run_bytes = 0
     if opened.source.split is not None:
         studies = replace(studies, features=studies.features[None])
-        one += problem.test.numel() * problem.test.element_size()
+        run_bytes += problem.test.numel() * problem.test.element_size()
     rule = find_rule(cells[0].cell.select)
-    one += replica_bytes(cells[0].method, studies, kept=rule.window if rule.window > 1 else 2 * rule.epochs)
-    return max(1, memory.budget(options.memory, device, options.jobs) // one)
+    run_bytes += replica_bytes(cells[0].method, studies, snapshots=rule.window if rule.window > 1 else 2 * rule.epochs)
+    return max(1, memory.budget(options.memory, device, options.jobs) // run_bytes)
 
 
-def _train_and_judge(
+def train_and_judge(
     cells: Sequence[Planned],
     masks: Sequence[LabelSets],
     problems: Problems,
@@ -115,16 +118,17 @@ def _train_and_judge(
     times: PhaseTimes,
     epochs: Epochs | None,
 ) -> list[Record]:
+    """Train a piece of a stack that fits into memory, and judge it; one record for every cell, not yet on disk."""
     started = time.perf_counter()
     keys, draws = [cell_key(p.cell) for p in cells], [draw_key(p.cell) for p in cells]
     studies, exam = problems.studies(torch.from_numpy(np.stack(masks)), keys, draws), problems.exam()
     rule, method = find_rule(cells[0].cell.select), cells[0].method
     task = Task(
         dataset=cells[0].cell.dataset,
-        studies=_as_fed(method, studies, problems.truths),
+        studies=_truth_for_bounds(method, studies, problems.truths),
         candidates=studies.candidates,
         truth=torch.from_numpy(exam.train_truth).to(device) if rule.reveals_truth else None,
-        rehearsals=lambda fold: _rehearsals(method, problems, studies, fold),
+        rehearsals=lambda fold: rehearsals_of(method, problems, studies, fold),
         observer=lambda runs: _observer(cells[0].cell.dataset, runs, studies, exam),
     )
     with times.timed("training"):
@@ -154,32 +158,36 @@ def _train_and_judge(
     ]
 
 
-def _observer(name: str, cells: Tensor, studies: Studies, exam: Exam) -> DisambiguationCurve | None:
-    """Who writes down how labels are identified in runs of these cells; nobody where an image has several."""
+def _observer(dataset: str, cells: Tensor, studies: Studies, exam: Exam) -> DisambiguationCurve | None:
+    """The observer that records how well runs of these cells identify labels; None where an image has several."""
     if studies.marks is not None:
         return None
     truth = exam.train_truth if exam.train_truth.ndim == 1 else exam.train_truth[cells.numpy()]
     sets = studies.candidates[cells.to(studies.candidates.device)]
-    return DisambiguationCurve(name, studies.of_runs(cells), sets, truth)
+    return DisambiguationCurve(dataset, studies.of_runs(cells), sets, truth)
 
 
-def _rehearsals(method: Method, problems: Problems, studies: Studies, fold: int) -> list[Rehearsal]:
-    """A rehearsal for the runs of every problem that has one, played with seen classes only."""
-    device, found = studies.candidates.device, []
+def rehearsals_of(method: Method, problems: Problems, studies: Studies, fold: int) -> list[Rehearsal]:
+    """The rehearsals of a fold, with seen classes only: one for the runs of each problem that can rehearse."""
+    device, rehearsals = studies.candidates.device, []
     for problem, runs in problems.groups():
         if not problem.can_rehearse:
             continue
-        small, rows, classes = problem.rehearsal(fold)
+        rehearsal_problem, rows, classes = problem.rehearsal(fold)
         candidates = studies.candidates[torch.tensor(runs, device=device)]
         candidates = candidates[:, torch.from_numpy(rows).to(device)][:, :, torch.from_numpy(classes).to(device)]
-        part = small.studies(candidates, [studies.keys[r] for r in runs], [studies.draws[r] for r in runs])
-        truth = Problems((small,) * len(runs)).truths
-        found.append(Rehearsal(runs, _as_fed(method, part, truth), small.exam()))
-    return found
+        keys, draws = [studies.keys[r] for r in runs], [studies.draws[r] for r in runs]
+        rehearsal_studies = _truth_for_bounds(
+            method,
+            rehearsal_problem.studies(candidates, keys, draws),
+            Problems((rehearsal_problem,) * len(runs)).truths,
+        )
+        rehearsals.append(Rehearsal(runs, rehearsal_studies, rehearsal_problem.exam()))
+    return rehearsals
 
 
-def _as_fed(method: Method, studies: Studies, truths: Callable[[], LabelSets]) -> Studies:
-    """The studies; for bounds by a side door with candidate sets (R, N, K), or tags, that are the truth itself."""
+def _truth_for_bounds(method: Method, studies: Studies, truths: Callable[[], LabelSets]) -> Studies:
+    """The studies; a method marked as a bound gets the true labels, or tags, as its candidate sets (R, N, K)."""
     if not method.info.reveals_truth:
         return studies
     truth = torch.from_numpy(truths()).to(studies.candidates.device)
@@ -189,7 +197,7 @@ def _as_fed(method: Method, studies: Studies, truths: Callable[[], LabelSets]) -
 def _judge(
     fitted: Fitted, exam: Exam, studies: Studies, biases: Sequence[float | None]
 ) -> list[dict[str, float | None]]:
-    """The metrics of every run, as its task has them."""
+    """The metrics of every run, by the judge of its task."""
     if exam.tags is not None:
         return judge_tags(fitted, exam, studies.features)
     return judge(fitted, exam, studies.features, studies.candidates, biases)

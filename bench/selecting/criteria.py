@@ -1,13 +1,13 @@
-"""How good a model looks on held-out images, by their candidate sets alone or, for comparison, by their labels.
+"""Criteria that compare models on held-out images, by their candidate sets or, for comparison, by their true labels.
 
 With y the best-scored class of an image, S its candidates and p the softmax of the scores:
 covering rate = share of images with y in S;
 approximated accuracy = mean of [y in S] p_y / sum_{k in S} p_k;
-oracle accuracy = share of images whose label is y, which needs what partial labels withhold.
+oracle accuracy = share of images whose true label is y, which partial labels do not tell.
 
 The approximated accuracy is at most the covering rate and comes near it as scores grow, so it compares states of one
-method whose scores are logits; the covering rate asks only who is first. Here are the values of single images, whose
-means the criteria are.
+method whose scores are logits. The covering rate depends on the best-scored class only. The functions return values of
+single images; the criteria are their means.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def covering(scores: Tensor, candidates: Tensor) -> Tensor:
 
 def approximated(scores: Tensor, candidates: Tensor) -> Tensor:
     """(R, M, K) scores and candidate sets -> (R, M) the best-scored class's share of the candidates' probability."""
-    among = scores.masked_fill(~candidates, float("-inf")).logsumexp(-1)
-    share = (scores.amax(-1) - among).exp()
+    total = scores.masked_fill(~candidates, float("-inf")).logsumexp(-1)
+    share = (scores.amax(-1) - total).exp()
     return share.where(covering(scores, candidates) > 0, 0.0)
 
 

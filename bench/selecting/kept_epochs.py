@@ -1,4 +1,7 @@
-"""States of a stack that are kept while it trains: of the last epochs, of the best one, of one fixed beforehand."""
+"""Copies of a stack while it trains: after the last epochs, the best epoch or a given epoch.
+
+`Tail`, `BestEpoch` and `ReadAt` are watches: the trainer calls them after every epoch.
+"""
 
 from __future__ import annotations
 
@@ -11,60 +14,61 @@ from torch import Tensor
 from pzsl_bench.contract import Gradient, Method, State
 from pzsl_bench.training.fitted import Fitted
 
-NEVER = float("-inf")
-"""The value of a run that has diverged."""
+DIVERGED_VALUE = float("-inf")
+"""The value of the criterion for a run that has diverged."""
 
 Criterion = Callable[[Fitted], Tensor]
-"""(R,) how good the runs of a stack are."""
+"""(R,) the values of the runs of a stack; larger is better."""
 
 
 class Snapshot:
-    """Keeps, for every run, its state and memory at the epoch at which it was last wanted."""
+    """A copy of the state and memory of every run, each from the epoch at which that run was copied last."""
 
     def __init__(self) -> None:
         self.parts: tuple[State, State] | None = None
 
-    def take(self, fitted: Fitted, wanted: Tensor) -> None:
-        """Take over the runs that are wanted now, (R,) bool; all of them at first."""
-        now = dict(fitted.state), dict(fitted.memory)
-        old = now if self.parts is None else self.parts
-        # torch.where copies, which is needed: the trainer writes on.
+    def take(self, fitted: Fitted, runs: Tensor) -> None:
+        """Copy these runs, (R,) bool; the first call copies all runs."""
+        new = dict(fitted.state), dict(fitted.memory)
+        old = new if self.parts is None else self.parts
+        # torch.where makes the copy, which is needed because the trainer goes on writing to its tensors.
         self.parts = tuple(  # type: ignore[assignment]
-            {name: torch.where(wanted.view(-1, *[1] * (v.ndim - 1)), v, before[name]) for name, v in part.items()}
-            for part, before in zip(now, old, strict=True)
+            {name: torch.where(runs.view(-1, *[1] * (v.ndim - 1)), v, old_part[name]) for name, v in part.items()}
+            for part, old_part in zip(new, old, strict=True)
         )
 
     def restored(self, fitted: Fitted, alive: Tensor) -> Fitted:
-        """The stack with what was kept; label weights, which were not, are left out."""
+        """The stack with the copied state and memory; label weights were not copied and are left out."""
         assert self.parts is not None
         state, memory = self.parts
         return replace(fitted, state=state, memory=memory, alive=alive, weights=None)
 
 
 class Tail:
-    """Keeps the stack as it was after each of the last epochs."""
+    """Copies the stack after each of the last `window` epochs."""
 
     def __init__(self, method: Method, window: int):
         self.first = method.epochs - window + 1 if isinstance(method, Gradient) else 0
         self.states: list[Fitted] = []
 
     def __call__(self, epoch: int, fitted: Fitted) -> None:
-        """After an epoch: copy the stack if it is one of the last."""
+        """After an epoch: copy the stack if the epoch is one of the last."""
         if epoch >= self.first:
             snapshot = Snapshot()
             snapshot.take(fitted, torch.ones_like(fitted.alive))
             self.states.append(snapshot.restored(fitted, fitted.alive))
 
     def last_states(self, end: Fitted) -> list[Fitted]:
-        """The last epochs, with the curves of the whole training; the end alone for a method that has none.
+        """The stack after each of the last epochs, with the curves of the whole training.
 
-        A run that diverged did so in all of them.
+        For a method without epochs this is the final stack alone. A run that diverged at any time counts as diverged in
+        all of these states.
         """
         return [replace(state, alive=end.alive, curves=end.curves) for state in self.states] or [end]
 
 
 class BestEpoch:
-    """Keeps every run as it was at its best epoch; of epochs that are equally good, the latest."""
+    """Copies every run at its best epoch; of epochs that are equally good, the latest."""
 
     def __init__(self, criterion: Criterion):
         self.criterion = criterion
@@ -72,28 +76,28 @@ class BestEpoch:
         self.curve: list[Tensor] = []
 
     def __call__(self, epoch: int, fitted: Fitted) -> None:
-        """After an epoch: copy the runs that have never been better."""
+        """After an epoch: copy the runs that are at least as good as at any epoch before."""
         value = self.criterion(fitted)
-        value = value.where(fitted.alive & value.isfinite(), NEVER)
+        value = value.where(fitted.alive & value.isfinite(), DIVERGED_VALUE)
         if not self.curve:
             self.best, self.epoch = value, torch.full_like(value, epoch, dtype=torch.int64)
-        wanted = value >= self.best
-        self.snapshot.take(fitted, wanted)
-        self.best = value.where(wanted, self.best)
-        self.epoch = torch.where(wanted, epoch, self.epoch)
+        improved = value >= self.best
+        self.snapshot.take(fitted, improved)
+        self.best = value.where(improved, self.best)
+        self.epoch = torch.where(improved, epoch, self.epoch)
         self.curve.append(value)
 
     def chosen(self, end: Fitted, name: str) -> tuple[Fitted, Tensor, Tensor]:
-        """The stack at its best, (R,) values and (R,) epochs; epoch 0 for a method that has none."""
+        """Every run at its best epoch, with (R,) values and (R,) epochs; epoch 0 for a method without epochs."""
         if not self.curve:
             self(0, end)
-            return replace(end, alive=self.best > NEVER), self.best, self.epoch
+            return replace(end, alive=self.best > DIVERGED_VALUE), self.best, self.epoch
         curves = {**end.curves, name: torch.stack(self.curve, dim=1)}
-        return replace(self.snapshot.restored(end, self.best > NEVER), curves=curves), self.best, self.epoch
+        return replace(self.snapshot.restored(end, self.best > DIVERGED_VALUE), curves=curves), self.best, self.epoch
 
 
 class ReadAt:
-    """Keeps every run as it was after an epoch of its own; None means the end."""
+    """Copies the parameters and memory of each run after the epoch given for that run; None means after the last."""
 
     def __init__(self, epochs: Sequence[int | None], device: torch.device):
         self.at_end = all(epoch is None for epoch in epochs)
@@ -105,10 +109,10 @@ class ReadAt:
         """After an epoch: copy the runs whose epoch it is."""
         if self.at_end:
             return
-        now = self.epochs == epoch
-        self.snapshot.take(fitted, now)
-        self.alive = fitted.alive.where(now, self.alive)
+        runs = self.epochs == epoch
+        self.snapshot.take(fitted, runs)
+        self.alive = fitted.alive.where(runs, self.alive)
 
     def restored(self, end: Fitted) -> Fitted:
-        """The stack as it was then."""
+        """The stack with every run as copied."""
         return end if self.at_end else self.snapshot.restored(end, self.alive)

@@ -1,9 +1,11 @@
-"""Which states of a stack are judged: an epoch and a draw of the settings are chosen for every cell.
+"""Model selection: chooses, for every cell, the epoch and the drawn settings whose model is evaluated.
 
-The draws of all cells are further runs of the same stack. They are compared on a tenth of the training images, held
-out, by their candidate sets alone (`covering`, `approximated`) or by their labels (`oracle`); or in rehearsals, each
-with other seen classes in the part of the unseen ones (`rehearsal`, `validation`), whose exams have true labels of
-training images. Test images have no part in this module.
+The draws of all cells are trained as runs of one stack. They are compared in one of two ways:
+- on a held-out tenth of the training images, by their candidate sets alone (`covering`, `approximated`) or by their
+  true labels (`oracle`);
+- in rehearsals, where some of the seen classes play the unseen ones, other classes in each rehearsal (`rehearsal`,
+  `validation`). The exam of a rehearsal has true labels of training images.
+Test images are not used in this module.
 """
 
 from __future__ import annotations
@@ -24,24 +26,24 @@ from pzsl_bench.judging.judge import best_biases, chunks, curves, unseen_accurac
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.selecting.criteria import approximated, covering, right
-from pzsl_bench.selecting.kept_epochs import NEVER, BestEpoch, Criterion, ReadAt, Tail
+from pzsl_bench.selecting.kept_epochs import DIVERGED_VALUE, BestEpoch, Criterion, ReadAt, Tail
 from pzsl_bench.selecting.rules import Rule
 from pzsl_bench.selecting.trials import Choice, Trials, Tried
 from pzsl_bench.training.fit import Progress, fit
 from pzsl_bench.training.fitted import Fitted, Watch
 
-HELD_OUT = 0.1
+HELD_OUT_SHARE = 0.1
 """Share of the training images on which epochs and draws are compared."""
-COMPARE = {"covering": covering, "approximated": approximated, "oracle": right}
+HELD_OUT_CRITERIA = {"covering": covering, "approximated": approximated, "oracle": right}
 
 Biases = list[float | None]
 Configurations = Sequence[Sequence[Method]]
-"""The configurations of every cell, the grid's own first."""
+"""The configurations of every cell; the first is that of the grid, the others are draws."""
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The rehearsal of some of the cells, which share a problem."""
+    """The rehearsal of those cells of a stack that share a problem."""
 
     cells: list[int]
     studies: Studies
@@ -50,18 +52,18 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Task:
-    """What a stack of R cells is trained and chosen on."""
+    """The data on which a stack of R cells is trained and selected."""
 
     dataset: str
     studies: Studies
     candidates: Tensor
-    """(R, N, K) the sets that the images came with; the studies of a bound hold others."""
+    """(R, N, K) the sets that the images came with; the studies of an upper bound have others."""
     truth: Tensor | None
     """(N,) or (R, N) true classes; only a rule that reveals the truth is given them."""
     rehearsals: Callable[[int], Sequence[Rehearsal]]
-    """Those of a fold, made when they are needed; cells without one in fold 0 are not calibrated."""
+    """The rehearsals of a fold, made when they are needed; cells without one in fold 0 are not calibrated."""
     observer: Callable[[Tensor], Observer | None] = lambda cells: None
-    """Who follows the training of runs of these cells; nothing is chosen by what it sees."""
+    """An observer for runs of these cells, whose curve is recorded; selection does not depend on it."""
 
     def fit(
         self,
@@ -71,7 +73,7 @@ class Task:
         progress: Progress | None,
         watch: Watch | None = None,
     ) -> Fitted:
-        """Train runs of these cells as they will be judged: under the eyes of the observer."""
+        """Train runs of these cells that may be judged, with the observer's curve."""
         observer = self.observer(cells)
         fitted = fit(methods, studies, progress, all_watches(observer, watch))
         return fitted if observer is None else observer.with_curve(fitted)
@@ -79,12 +81,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is to be judged."""
+    """The states of all cells that are judged, and how they were chosen."""
 
     states: Sequence[Fitted]
     """One state of every cell; several where metrics are averaged over epochs."""
     biases: Sequence[Biases]
-    """For each of these states the calibration of every cell, from a rehearsal with its settings and epoch."""
+    """For each of these states the calibration bias of every cell, from a rehearsal with its settings and epoch."""
     choices: Sequence[Choice]
 
 
@@ -98,15 +100,15 @@ def select(
         return _by_held_out(rule, drawn, task, width, progress)
     if rule.folds:
         return _by_rehearsal(rule, drawn, task, width, progress)
-    return _by_clock(rule, [first for first, *_ in drawn], task, progress)
+    return _by_last_epochs(rule, [first for first, *_ in drawn], task, progress)
 
 
 def held_out(images: int, dataset: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train on and rows to choose on, of so many training images.
+    """Rows of the training images to train on, and rows to choose on.
 
-    The same at every rate and seed, so that the runs of a stack go on sharing their images.
+    They are the same at every rate and seed, so the runs of a stack still share their images.
     """
-    count = max(1, int(HELD_OUT * images))
+    count = max(1, int(HELD_OUT_SHARE * images))
     if count >= images:
         raise UserError(f"{dataset} has {images} training image: none can be held out to choose an epoch on")
     order = randomness.permutation(randomness.key("held out", dataset), images)
@@ -114,7 +116,7 @@ def held_out(images: int, dataset: str) -> tuple[NDArray[np.int64], NDArray[np.i
 
 
 def averaged(results: Sequence[Sequence[Mapping[str, float | None]]]) -> list[dict[str, float | None]]:
-    """The metrics of every cell as means over judged states; None where some state has none."""
+    """The metrics of every cell as means over judged states; None if any state lacks the metric."""
     cells = []
     for states in zip(*results, strict=True):
         metrics: dict[str, float | None] = {}
@@ -125,132 +127,139 @@ def averaged(results: Sequence[Sequence[Mapping[str, float | None]]]) -> list[di
     return cells
 
 
-def _by_clock(rule: Rule, methods: Sequence[Method], task: Task, progress: Progress | None) -> Selection:
-    """The end of the training, or its last epochs."""
+def _by_last_epochs(rule: Rule, methods: Sequence[Method], task: Task, progress: Progress | None) -> Selection:
+    """Take the end of the training, or its last epochs."""
 
-    def train(methods: Sequence[Method], work: Callable[[Watch | None], Fitted]) -> list[Fitted]:
+    def last_states(methods: Sequence[Method], train: Callable[[Watch | None], Fitted]) -> list[Fitted]:
         if rule.window == 1:
-            return [work(None)]
+            return [train(None)]
         tail = Tail(methods[0], rule.window)
-        return tail.last_states(work(tail))
+        return tail.last_states(train(tail))
 
-    def again(methods: Sequence[Method], studies: Studies, cells: list[int]) -> list[Fitted]:
-        return train(methods, lambda watch: fit(methods, studies, watch=watch))
+    def rehearse(methods: Sequence[Method], studies: Studies, cells: list[int]) -> list[Fitted]:
+        return last_states(methods, lambda watch: fit(methods, studies, watch=watch))
 
     every = torch.arange(len(methods))
-    states = train(methods, lambda watch: task.fit(methods, task.studies, every, progress, watch))
-    biases = _calibrated(states[-1], methods, task, again)
+    states = last_states(methods, lambda watch: task.fit(methods, task.studies, every, progress, watch))
+    biases = _calibrated(states[-1], methods, task, rehearse)
     return Selection(states, biases or [[None] * len(methods)] * len(states), [Choice(method) for method in methods])
 
 
 def _by_held_out(
     rule: Rule, drawn: Configurations, task: Task, width: int | None, progress: Progress | None
 ) -> Selection:
-    """The best epoch of the best draw."""
+    """Take the best epoch of the best draw, by a criterion on held-out images."""
     device = task.studies.features.device
-    rows, held = (torch.from_numpy(r).to(device) for r in held_out(task.candidates.shape[1], task.dataset))
-    training, trying = task.studies.of_images(rows), task.studies.of_images(held)
+    train_rows, held_rows = (torch.from_numpy(r).to(device) for r in held_out(task.candidates.shape[1], task.dataset))
+    train_studies, held_out_studies = task.studies.of_images(train_rows), task.studies.of_images(held_rows)
 
     def train(methods: Sequence[Method], cells: Tensor) -> Tried:
-        best = BestEpoch(_criterion(rule, task, trying.of_runs(cells), held, cells))
-        return best.chosen(task.fit(methods, training.of_runs(cells), cells, progress, best), rule.name)
+        best = BestEpoch(_criterion(rule, task, held_out_studies.of_runs(cells), held_rows, cells))
+        return best.chosen(task.fit(methods, train_studies.of_runs(cells), cells, progress, best), rule.name)
 
     trials = Trials(drawn).train(train, width)
     choices = trials.choices()
     state = trials.gathered(choices)
 
-    def again(methods: Sequence[Method], studies: Studies, cells: list[int]) -> list[Fitted]:
+    def rehearse(methods: Sequence[Method], studies: Studies, cells: list[int]) -> list[Fitted]:
         reader = ReadAt([choices[cell].epoch for cell in cells], device)
         return [reader.restored(fit(methods, studies, watch=reader))]
 
-    biases = _calibrated(state, [choice.method for choice in choices], task, again)
+    biases = _calibrated(state, [choice.method for choice in choices], task, rehearse)
     return Selection([state], biases or [[None] * len(choices)], choices)
 
 
 def _by_rehearsal(
     rule: Rule, drawn: Configurations, task: Task, width: int | None, progress: Progress | None
 ) -> Selection:
-    """The draw that does best in the mean of several rehearsals, trained on all images; calibrated in the first."""
+    """Take the draw with the best mean over several rehearsals, and train it on all images.
+
+    It is calibrated in the rehearsal of the first fold.
+    """
     choices: dict[int, Choice] = {}
     biases: dict[int, float | None] = {}
 
-    def tried(rehearsal: Rehearsal) -> Trials:
+    def trials_of(rehearsal: Rehearsal) -> Trials:
         def train(methods: Sequence[Method], cells: Tensor) -> Tried:
             studies = rehearsal.studies.of_runs(cells)
             fitted = fit(methods, studies, progress)
-            if not _open_ended(fitted, studies):
+            if not _scores_new_classes(fitted, studies):
                 raise UserError(
                     f"select: {rule.name} needs scores of unseen classes; {methods[0].info.title} has none here"
                 )
-            values = [NEVER if value is None else value for value in REHEARSED[rule.name](fitted, rehearsal.exam)]
+            values = [
+                DIVERGED_VALUE if value is None else value
+                for value in REHEARSAL_CRITERIA[rule.name](fitted, rehearsal.exam)
+            ]
             return fitted, torch.tensor(values, dtype=torch.float64), torch.zeros(len(methods), dtype=torch.int64)
 
         return Trials([drawn[cell] for cell in rehearsal.cells]).train(train, width)
 
     for folds in zip(*(task.rehearsals(fold) for fold in range(rule.folds)), strict=True):
-        first, *others = (tried(rehearsal) for rehearsal in folds)
+        first, *others = (trials_of(rehearsal) for rehearsal in folds)
         first.average(others)
-        chosen = first.choices()
+        choices_of_fold = first.choices()
         cells, exam = folds[0].cells, folds[0].exam
-        choices |= zip(cells, chosen, strict=True)
-        biases |= zip(cells, best_biases(first.gathered(chosen), exam), strict=True)
+        choices |= zip(cells, choices_of_fold, strict=True)
+        biases |= zip(cells, best_biases(first.gathered(choices_of_fold), exam), strict=True)
     if set(choices) != set(range(len(drawn))):
         raise UserError(
             f"select: {rule.name} needs seen classes that can play the unseen ones; {task.dataset} names none"
         )
-    order = range(len(drawn))
-    state = task.fit([choices[cell].method for cell in order], task.studies, torch.arange(len(drawn)), progress)
-    return Selection([state], [[biases[cell] for cell in order]], [choices[cell] for cell in order])
+    every = range(len(drawn))
+    state = task.fit([choices[cell].method for cell in every], task.studies, torch.arange(len(drawn)), progress)
+    return Selection([state], [[biases[cell] for cell in every]], [choices[cell] for cell in every])
 
 
 def _best_harmonics(fitted: Fitted, exam: Exam) -> list[float | None]:
-    """Every run's H at its best bias."""
+    """H of every run at its best bias."""
     return [float(curve.harmonics().max()) if curve else None for curve in curves(fitted, exam)]
 
 
-REHEARSED = {"rehearsal": _best_harmonics, "validation": unseen_accuracies}
+REHEARSAL_CRITERIA = {"rehearsal": _best_harmonics, "validation": unseen_accuracies}
 
 
-Again = Callable[[Sequence[Method], Studies, list[int]], Sequence[Fitted]]
-"""Trains these methods of these cells on their rehearsal, and gives the states that are to be calibrated."""
+Rehearse = Callable[[Sequence[Method], Studies, list[int]], Sequence[Fitted]]
+"""Trains the methods of these cells on the studies of their rehearsal; returns the states to calibrate."""
 
 
-def _calibrated(fitted: Fitted, methods: Sequence[Method], task: Task, again: Again) -> list[Biases]:
-    """For each state the biases of all cells, chosen in the rehearsal; nothing where there is nothing to calibrate."""
-    if not _open_ended(fitted, task.studies):
+def _calibrated(fitted: Fitted, methods: Sequence[Method], task: Task, rehearse: Rehearse) -> list[Biases]:
+    """For each state the biases of all cells, chosen in the rehearsal; empty if nothing can be calibrated."""
+    if not _scores_new_classes(fitted, task.studies):
         return []
     biases: list[Biases] = []
     for rehearsal in task.rehearsals(0):
-        states = again([methods[cell] for cell in rehearsal.cells], rehearsal.studies, rehearsal.cells)
+        states = rehearse([methods[cell] for cell in rehearsal.cells], rehearsal.studies, rehearsal.cells)
         biases = biases or [[None] * len(methods) for _ in states]
-        for found, state in zip(biases, states, strict=True):
+        for biases_of_state, state in zip(biases, states, strict=True):
             for cell, bias in zip(rehearsal.cells, best_biases(state, rehearsal.exam), strict=True):
-                found[cell] = bias
+                biases_of_state[cell] = bias
     return biases
 
 
-def _open_ended(fitted: Fitted, studies: Studies) -> bool:
-    """Whether the head scores as many classes as it is given texts, also unseen ones."""
+def _scores_new_classes(fitted: Fitted, studies: Studies) -> bool:
+    """Whether the head scores every class that it is given a text of, also an unseen one."""
     texts = torch.cat([studies.texts, studies.texts[:1]])
     return fitted.score(studies.features[..., :1, :], texts).shape[-1] == len(texts)
 
 
-def _criterion(rule: Rule, task: Task, trying: Studies, held: Tensor, cells: Tensor) -> Criterion:
+def _criterion(rule: Rule, task: Task, held_out_studies: Studies, held_rows: Tensor, cells: Tensor) -> Criterion:
     """The rule's criterion for runs of these cells, on the held-out images."""
-    runs = cells.to(held.device)
+    runs = cells.to(held_rows.device)
     if rule.reveals_truth:
         assert task.truth is not None
-        wanted = task.truth[..., held].expand(len(task.candidates), -1)[runs]
+        labels = task.truth[..., held_rows].expand(len(task.candidates), -1)[runs]
     else:
-        wanted = task.candidates[:, held][runs]
+        labels = task.candidates[:, held_rows][runs]
 
     def measure(fitted: Fitted) -> Tensor:
-        # Sums of zeros and ones are exact: epochs and draws that tie do so in any stack.
-        total = torch.zeros(fitted.runs, dtype=torch.float64, device=held.device)
-        pieces = chunks(fitted, trying.features, trying.texts)
-        answers = torch.split(wanted, [piece.shape[-2] for piece in pieces], dim=1)
-        for images, asked in zip(pieces, answers, strict=True):
-            total += COMPARE[rule.name](fitted.score(images, trying.texts), asked).sum(-1, dtype=torch.float64)
-        return total / len(held)
+        # Sums of zeros and ones are exact, so epochs and draws that are equally good are so in any stack.
+        total = torch.zeros(fitted.runs, dtype=torch.float64, device=held_rows.device)
+        image_chunks = chunks(fitted, held_out_studies.features, held_out_studies.texts)
+        label_chunks = torch.split(labels, [images.shape[-2] for images in image_chunks], dim=1)
+        for images, labels_of_images in zip(image_chunks, label_chunks, strict=True):
+            values = HELD_OUT_CRITERIA[rule.name](fitted.score(images, held_out_studies.texts), labels_of_images)
+            total += values.sum(-1, dtype=torch.float64)
+        return total / len(held_rows)
 
     return measure

@@ -1,4 +1,4 @@
-"""The draws of many cells trained as one stack, and the best of every cell taken out of it."""
+"""Trains the draws of many cells as one stack, and takes the best draw of every cell out of it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch import Tensor
 
 from pzsl_bench.contract import Method
 from pzsl_bench.records.trial import Trial
-from pzsl_bench.selecting.kept_epochs import NEVER
+from pzsl_bench.selecting.kept_epochs import DIVERGED_VALUE
 from pzsl_bench.training.fit import merge
 from pzsl_bench.training.fitted import Fitted
 from pzsl_bench.training.memory import cut, is_out_of_memory
 
 Tried = tuple[Fitted, Tensor, Tensor]
-"""Trained runs, (R,) values of the criterion and (R,) epochs, 0 where none was chosen."""
+"""Trained runs, (R,) values of the criterion and (R,) chosen epochs, 0 where no epoch was chosen."""
 Train = Callable[[Sequence[Method], Tensor], Tried]
-"""From the methods of some runs, and the numbers of their cells."""
+"""Trains runs, from their methods and the numbers of their cells."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for a cell."""
+    """The chosen method, draw and epoch of a cell, and the values of all its draws."""
 
     method: Method
-    """With the settings of the draw."""
+    """It has the settings of the draw."""
     draw: int = 0
     epoch: int | None = None
     """None for the end of the training."""
@@ -41,12 +41,12 @@ class Trials:
         self.drawn = drawn
         self.starts: list[int] = np.cumsum([0, *map(len, drawn[:-1])]).tolist()
         self.places: list[tuple[Fitted, int]] = []
-        """Where every run is: a stack, and its number there."""
+        """For every run the stack in which it was trained, and its number in that stack."""
         self.values: list[float] = []
         self.epochs: list[int] = []
 
     def train(self, work: Train, width: int | None) -> Trials:
-        """Train them at most `width` at once; a part that does not fit into memory is halved."""
+        """Train the draws, at most `width` at once; a part that does not fit into memory is halved."""
         methods = [method for draws in self.drawn for method in draws]
         cells = torch.tensor([cell for cell, draws in enumerate(self.drawn) for _ in draws])
         waiting = [slice(part[0], part[-1] + 1) for part in cut(range(len(methods)), width or len(methods))]
@@ -68,11 +68,11 @@ class Trials:
         return self
 
     def average(self, others: Sequence[Trials]) -> None:
-        """Compare the draws by the mean of these values and of other trials' of the same draws."""
+        """Replace the values by their mean over these and other trials of the same draws."""
         self.values = np.mean([self.values, *(other.values for other in others)], axis=0).tolist()
 
     def choices(self) -> list[Choice]:
-        """The best draw of every cell; of draws that are equally good, the earliest."""
+        """The best draw of every cell; of draws that are equally good, the first."""
         return [self._choice(start, draws) for start, draws in zip(self.starts, self.drawn, strict=True)]
 
     def gathered(self, choices: Sequence[Choice]) -> Fitted:
@@ -101,5 +101,7 @@ class Trials:
         names = [spec.name for spec in fields(method) if getattr(method, spec.name) != getattr(plain, spec.name)]
         value = self.values[run]
         return Trial(
-            {name: getattr(method, name) for name in names}, self.epochs[run] or None, value if value > NEVER else None
+            {name: getattr(method, name) for name in names},
+            self.epochs[run] or None,
+            value if value > DIVERGED_VALUE else None,
         )

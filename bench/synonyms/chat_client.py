@@ -1,7 +1,7 @@
 """Questions to a language model behind an OpenAI-compatible address: one question, one answer, no conversation.
 
 Hosted services, vLLM, Ollama and llama.cpp all answer POST BASE_URL/chat/completions. The key comes from an environment
-variable, goes into one header, and nowhere else: no redirect is followed, and what a server says is told without it.
+variable and goes into one header and nowhere else: no redirect is followed, and it is removed from what a server says.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pzsl_bench.base.errors import UserError
 PATH = "/chat/completions"
 TIMEOUT = 60.0
 BUSY = (408, 425, 429, 500, 502, 503, 504, 529)
-"""Answers after which the same question may well be answered."""
+"""HTTP statuses after which the same question may well be answered."""
 PAUSE, LONGEST_PAUSE = 2.0, 60.0
-"""Seconds before a question is put again; the longest that a server may ask for."""
-LARGEST = 2**20
-"""Bytes of an answer that are read."""
-SHOWN = 200
-"""Characters of a server's message that are shown."""
+"""Seconds before a question is asked again, and the longest wait that a server may ask for."""
+MAX_ANSWER_BYTES = 2**20
+"""Bytes of an answer that are read, at most."""
+CHARACTERS_SHOWN = 200
+"""Characters of a server's message that are shown, at most."""
 
 
 class NoAnswerError(Exception):
@@ -91,8 +91,8 @@ class Chat:
             self.base_url.rstrip("/") + PATH, data=json.dumps(body).encode(), headers=headers, method="POST"
         )
         try:
-            with urllib.request.build_opener(_Stay).open(request, timeout=self.timeout) as response:
-                content = response.read(LARGEST)
+            with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout) as response:
+                content = response.read(MAX_ANSWER_BYTES)
         except urllib.error.HTTPError as error:
             raise self._refusal(error) from None
         except TimeoutError:
@@ -121,8 +121,8 @@ class Chat:
 
     def _refusal(self, error: urllib.error.HTTPError) -> Exception:
         with error:
-            said = self._safe(_message(error))
-        what = f"{self.host} answers {error.code}" + (f" ({said})" if said else "")
+            message = self._safe(_message(error))
+        what = f"{self.host} answers {error.code}" + (f" ({message})" if message else "")
         if error.code in BUSY:
             return _BusyError(what, _seconds(error.headers.get("Retry-After")))
         if error.code in (401, 403):
@@ -134,10 +134,10 @@ class Chat:
         return UserError(what)
 
     def _safe(self, text: str) -> str:
-        # A server's words must not steer a terminal.
+        # A server's message must not bring control characters to a terminal.
         text = "".join(sign if sign.isprintable() else " " for sign in text)
         text = " ".join((text.replace(self.key, "***") if self.key else text).split())
-        return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+        return text if len(text) <= CHARACTERS_SHOWN else f"{text[:CHARACTERS_SHOWN]}..."
 
 
 def key_from(variable: str | None) -> str:
@@ -145,7 +145,7 @@ def key_from(variable: str | None) -> str:
     if variable is None:
         return ""
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable):
-        # It may well be the key itself, which must not be repeated on a screen.
+        # The text may be the key itself, which must not appear on a screen.
         raise UserError("--api-key-env wants the name of an environment variable in capitals, not the key itself")
     key = os.environ.get(variable, "").strip()
     if not key:
@@ -156,14 +156,14 @@ def key_from(variable: str | None) -> str:
 
 
 class _BusyError(Exception):
-    """The same question may be answered later, perhaps after so many seconds."""
+    """The same question may be answered later; `wait` is the number of seconds, where the server gives one."""
 
     def __init__(self, what: str, wait: float | None = None):
         super().__init__(what)
         self.wait = wait
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: the key is for the named server alone."""
 
     def redirect_request(self, *_: Any) -> None:
@@ -172,13 +172,13 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 def _message(error: urllib.error.HTTPError) -> str:
     try:
-        said = json.loads(error.read(LARGEST))
+        content = json.loads(error.read(MAX_ANSWER_BYTES))
     except (OSError, ValueError, RecursionError, http.client.HTTPException):
         return ""
-    said = said.get("error", said) if isinstance(said, dict) else said
-    said = said.get("message", "") if isinstance(said, dict) else said
-    return said if isinstance(said, str) else ""
+    content = content.get("error", content) if isinstance(content, dict) else content
+    content = content.get("message", "") if isinstance(content, dict) else content
+    return content if isinstance(content, str) else ""
 
 
-def _seconds(given: str | None) -> float | None:
-    return float(given) if given and re.fullmatch(r"\d+(\.\d+)?", given) else None
+def _seconds(header: str | None) -> float | None:
+    return float(header) if header and re.fullmatch(r"\d+(\.\d+)?", header) else None

@@ -2,8 +2,8 @@
 
 The squared distance of x from sum_i w_i t_i, w >= 0 and sum w = 1, is w' Q w with Q_ij = (t_i - x) . (t_j - x). Its
 minimum is that of the non-negative least-squares problem min |[T - x; 1] u - [0; 1]|^2 up to the sum of u, which the
-active set method of Lawson and Hanson solves exactly: names are taken in one at a time, and let go again when their
-weight would be negative. All problems take a step together; those that are done leave.
+active set method of Lawson and Hanson solves exactly: names enter the active set one at a time, and leave it when their
+weight would be negative. All problems take each step together; those that are solved drop out.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SLACK = 1e-10
-"""A slope below this is none: the solution then is exact to about its root."""
+SLOPE_TOLERANCE = 1e-10
+"""A slope below this counts as zero: the solution is then exact to about its square root."""
 RIDGE = 1e-13
-"""Added to the diagonal, so that names that say the same can be solved for."""
+"""Added to the diagonal, so that the problem can be solved for names with the same vector, too."""
 
 
 def nearest_squares(gram: Tensor, dots: Tensor, there: Tensor, squares: Tensor) -> Tensor:
@@ -40,37 +40,37 @@ def nearest_weights(gram: Tensor, dots: Tensor, there: Tensor, squares: Tensor) 
     answers = torch.zeros(len(problem), names, dtype=problem.dtype, device=problem.device)
     active = torch.zeros_like(allowed)
     todo = torch.arange(len(problem), device=problem.device)
-    # Far more steps than any problem of this kind takes; rounding could otherwise let two names change places for ever.
+    # Far more steps than any problem of this kind takes; without a limit, rounding could let two names swap for ever.
     for _ in range(10 * names + 10):
-        q, own, current, may = problem[todo], active[todo], answers[todo], allowed[todo]
-        slope = (1 - (q @ current[..., None]).squeeze(-1)).masked_fill(own | ~may, float("-inf"))
-        settled = _settled(q, own, current)
+        q, in_set, current, may_enter = problem[todo], active[todo], answers[todo], allowed[todo]
+        slope = (1 - (q @ current[..., None]).squeeze(-1)).masked_fill(in_set | ~may_enter, float("-inf"))
+        settled = _settled(q, in_set, current)
         gain, name = slope.max(-1)
-        done = settled & (gain <= SLACK)
-        grown = own.scatter(-1, name[:, None], True)
-        own = torch.where((settled & ~done)[:, None], grown, own)
-        wanted = _solved(q, own)
-        step = torch.where(own & (wanted <= 0), current / (current - wanted).clamp(min=1e-300), 1.0).amin(-1)
-        moved = current + step.clamp(0, 1)[:, None] * (wanted - current)
-        own &= ~((moved <= 1e-14) & (wanted <= 0))
-        moved = torch.where(own, moved, 0.0)
+        done = settled & (gain <= SLOPE_TOLERANCE)
+        grown = in_set.scatter(-1, name[:, None], True)
+        in_set = torch.where((settled & ~done)[:, None], grown, in_set)
+        solution = _solved(q, in_set)
+        step = torch.where(in_set & (solution <= 0), current / (current - solution).clamp(min=1e-300), 1.0).amin(-1)
+        moved = current + step.clamp(0, 1)[:, None] * (solution - current)
+        in_set &= ~((moved <= 1e-14) & (solution <= 0))
+        moved = torch.where(in_set, moved, 0.0)
         answers[todo] = torch.where(done[:, None], current, moved)
-        active[todo] = torch.where(done[:, None], active[todo], own)
+        active[todo] = torch.where(done[:, None], active[todo], in_set)
         todo = todo[~done]
         if not len(todo):
             break
     return (answers / answers.sum(-1, keepdim=True)).view(shape)
 
 
-def _settled(q: Tensor, own: Tensor, current: Tensor) -> Tensor:
-    """(P,) whether the weights solve the problem on their own names, so that another name may come in."""
-    rest = ((q @ current[..., None]).squeeze(-1) - 1).masked_fill(~own, 0.0)
-    return rest.abs().amax(-1) <= SLACK
+def _settled(q: Tensor, in_set: Tensor, current: Tensor) -> Tensor:
+    """(P,) whether the weights solve the problem on the names of the active set, so that another name may enter."""
+    rest = ((q @ current[..., None]).squeeze(-1) - 1).masked_fill(~in_set, 0.0)
+    return rest.abs().amax(-1) <= SLOPE_TOLERANCE
 
 
-def _solved(q: Tensor, own: Tensor) -> Tensor:
-    """(P, m) the unconstrained solution on some of the names, zero elsewhere."""
-    both = own[:, :, None] & own[:, None, :]
+def _solved(q: Tensor, in_set: Tensor) -> Tensor:
+    """(P, m) the unconstrained solution on the names of the active set, zero elsewhere."""
+    both = in_set[:, :, None] & in_set[:, None, :]
     eye = torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)
-    found, _ = torch.linalg.solve_ex(torch.where(both, q, eye), own.to(q))
-    return torch.where(own, found, 0.0)
+    solution, _ = torch.linalg.solve_ex(torch.where(both, q, eye), in_set.to(q))
+    return torch.where(in_set, solution, 0.0)

@@ -1,4 +1,4 @@
-"""The vectors of all names of every class: each name is told as the class's own is, through the same templates."""
+"""The vectors of all names of every class. Each name is encoded like the class's own, through the same templates."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Raised when the meaning of a cached array changes."""
-AT_ONCE = 4096
-"""Prompts whose vectors are held at a time: many names through many templates are more than a memory holds."""
+PROMPTS_AT_ONCE = 4096
+"""Prompts that are encoded at a time: the vectors of many names in many templates would not fit into memory."""
 
 
 def name_texts(
@@ -40,20 +40,20 @@ def name_texts(
     device: str = "cpu",
     download: bool = False,
 ) -> NDArray[np.float32]:
-    """(C, m, a) a class's own text (C, a), then its other names; rows of zeros where a class has fewer than others.
+    """(C, m, a) the own text (C, a) of each class, then its other names; rows of zeros where a class has fewer names.
 
     The encoder is loaded only if these names were not encoded before.
     """
     width = max(map(len, synonyms.names))
-    made = np.zeros((len(texts), width, texts.shape[1]), dtype=np.float32)
-    made[:, 0] = texts
-    said = [_prompts(source, synonyms, c, name) for c, names in enumerate(synonyms.names) for name in names[1:]]
-    if said:
-        rows = _cached(said, dataset, encoder, cache, device, download)
+    vectors = np.zeros((len(texts), width, texts.shape[1]), dtype=np.float32)
+    vectors[:, 0] = texts
+    prompts = [_prompts(source, synonyms, c, name) for c, names in enumerate(synonyms.names) for name in names[1:]]
+    if prompts:
+        rows = _cached(prompts, dataset, encoder, cache, device, download)
         places = [(c, i) for c, names in enumerate(synonyms.names) for i in range(1, len(names))]
         classes, numbers = np.array(places).T
-        made[classes, numbers] = rows
-    return made
+        vectors[classes, numbers] = rows
+    return vectors
 
 
 def every_name(
@@ -66,7 +66,7 @@ def every_name(
     device: str = "cpu",
     download: bool = False,
 ) -> NDArray[np.float32]:
-    """(C, m, a) the same for the synonyms that are found; of their lists the plan has said what there is to say."""
+    """(C, m, a) the same for the synonyms of `find_synonyms`; the plan has shown its warnings already."""
     from pzsl_bench.synonyms.words import find_synonyms
 
     with warnings.catch_warnings():
@@ -82,41 +82,41 @@ def _prompts(source: Source, synonyms: Synonyms, number: int, name: str) -> list
 
 
 def _cached(
-    said: Sequence[list[str]], dataset: str, encoder: Encoder, cache: Path, device: str, download: bool
+    prompts: Sequence[list[str]], dataset: str, encoder: Encoder, cache: Path, device: str, download: bool
 ) -> NDArray[np.float32]:
     """(n, a) one unit row for each list of prompts, from the cache if it is there."""
-    key: dict[str, Any] = {"format": FORMAT, "prompts": list(said), "encoder": encoder.fingerprint()}
+    key: dict[str, Any] = {"format": FORMAT, "prompts": list(prompts), "encoder": encoder.fingerprint()}
     slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", dataset.partition(":")[0])[:40]
     path = cache / "names" / f"{slug}-{identity_hash(key)[:16]}.npz"
     try:
-        with np.load(path, allow_pickle=False) as held:
-            rows: NDArray[np.float32] = held["rows"]
-        if rows.ndim == 2 and len(rows) == len(said):
+        with np.load(path, allow_pickle=False) as archive:
+            rows: NDArray[np.float32] = archive["rows"]
+        if rows.ndim == 2 and len(rows) == len(prompts):
             return rows
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
         warnings.warn(f"names {path} are damaged; encoding again", stacklevel=3)
     model = encoder.load(device, download)
-    rows = np.concatenate([_means(model.encode_texts, part) for part in _parts(said)])
+    rows = np.concatenate([_means(model.encode_texts, part) for part in _parts(prompts)])
     buffer = io.BytesIO()
-    np.savez(buffer, rows=rows, key=np.array(json.dumps({**key, "prompts": len(said)})))
+    np.savez(buffer, rows=rows, key=np.array(json.dumps({**key, "prompts": len(prompts)})))
     write_cached(path, buffer.getvalue())
     return rows
 
 
-def _means(encode: Any, said: Sequence[list[str]]) -> NDArray[np.float32]:
+def _means(encode: Any, prompt_lists: Sequence[list[str]]) -> NDArray[np.float32]:
     """(n, a) the normalised mean of each list's normalised embeddings."""
-    rows = unit(encode([prompt for prompts in said for prompt in prompts]))
-    ends = np.cumsum([len(prompts) for prompts in said])[:-1]
+    rows = unit(encode([prompt for prompts in prompt_lists for prompt in prompts]))
+    ends = np.cumsum([len(prompts) for prompts in prompt_lists])[:-1]
     return unit(np.stack([part.mean(0) for part in np.split(rows, ends)])).astype(np.float32)
 
 
-def _parts(said: Sequence[list[str]]) -> Iterator[list[list[str]]]:
-    """The lists in pieces of limited numbers of prompts."""
+def _parts(prompt_lists: Sequence[list[str]]) -> Iterator[list[list[str]]]:
+    """The lists in groups of at most so many prompts, or of one list."""
     part: list[list[str]] = []
-    for prompts in said:
-        if part and sum(map(len, part)) + len(prompts) > AT_ONCE:
+    for prompts in prompt_lists:
+        if part and sum(map(len, part)) + len(prompts) > PROMPTS_AT_ONCE:
             yield part
             part = []
         part.append(prompts)

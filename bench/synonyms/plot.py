@@ -1,4 +1,4 @@
-"""A picture of one class: its names in their own plane, what its space keeps, and where its images fall."""
+"""A picture of one class: its names in the plane of their main directions, what its space keeps, and its images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.synonyms.report import Rows, Space
-from pzsl_bench.synonyms.space import SLACK, Compactness, distances
+from pzsl_bench.synonyms.space import DISTANCE_TOLERANCE, Compactness, distances
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from pzsl_bench.encoding.encode import Encoded
 
 SUFFIXES = (".png", ".svg", ".pdf")
-MOST_IMAGES = 200
+MAX_IMAGES = 200
 DOTS_PER_INCH = 160
 FONT, LINE, WIDTH = 8.0, 10.0, 0.62
 """Size of labels and of their lines in points, and the width of a letter in sizes."""
 ASIDE, TOUCH = 8.0, 1e-6
 """Distance of a label from its point, in points; boxes that share less than this touch."""
-KEPT, OUT, IMAGES = "#1b6ca8", "#b0413e", "#c9c3b5"
+KEPT_COLOUR, LEFT_OUT_COLOUR, IMAGE_COLOUR = "#1b6ca8", "#b0413e", "#c9c3b5"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Picture:
     edges: tuple[tuple[int, int], ...]
     """Pairs of names that are at most eps apart."""
     share: float
-    """How much of the names' variance lies in the plane."""
+    """The share of the names' variance that lies in the plane."""
     images: Rows | None = None
     """(i, 2)"""
     caption: str = ""
@@ -54,49 +54,51 @@ def picture(name: str, names: Sequence[str], space: Space, how: Compactness) -> 
     plane, share = _plane(space.points)
     apart = distances(space.points, how.metric)
     pairs = ((i, j) for i in range(len(names)) for j in range(i + 1, len(names)))
-    edges = tuple((i, j) for i, j in pairs if apart[i, j] <= space.eps + SLACK)
+    edges = tuple((i, j) for i, j in pairs if apart[i, j] <= space.eps + DISTANCE_TOLERANCE)
     title = f"{name}: {space.kept.sum()} of {len(names)} names kept, eps {space.eps:.3f} ({how.rule})"
     places = (space.points - space.points.mean(0)) @ plane
-    # A name with the vector of an earlier one lies on top of it and fares as it does.
-    kept = space.kept | np.array([bool((apart[i, space.kept] < SLACK + 2e-3).any()) for i in range(len(names))])
+    # A name with the vector of an earlier one lies on top of it and is shown as kept if that one is kept.
+    kept = space.kept | np.array(
+        [bool((apart[i, space.kept] < DISTANCE_TOLERANCE + 2e-3).any()) for i in range(len(names))]
+    )
     return Picture(title, tuple(names), places, np.where(space.twins, kept, space.kept), edges, share)
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one class, moved so that images and texts have a common middle."""
+    """Images of one class, moved so that images and texts have the same mean."""
 
     rows: Rows
     """(i, a)"""
     caption: str
 
 
-def images_of(source: Source, made: Encoded, number: int) -> Images:
+def images_of(source: Source, encoded: Encoded, number: int) -> Images:
     """Training images of a seen class, test images of an unseen one.
 
-    They are moved by the difference between the mean text and the mean training image: the two kinds lie in cones of
-    their own. No image of an unseen class has a part in that, or in anything else but being drawn.
+    They are moved by the difference between the mean text and the mean training image, because texts and images lie in
+    two separate cones. Images of an unseen class are drawn, and nothing is computed from them.
     """
     seen = number in source.seen
-    theirs = source.tags[:, number] == 1 if source.tags is not None else np.asarray(source.labels == number)
-    readable = np.isfinite(made.features[:, 0])
-    rows = np.flatnonzero(theirs & readable & (source.is_test != seen))
+    of_class = source.tags[:, number] == 1 if source.tags is not None else np.asarray(source.labels == number)
+    readable = np.isfinite(encoded.features[:, 0])
+    rows = np.flatnonzero(of_class & readable & (source.is_test != seen))
     training = np.setdiff1d(source.training, np.flatnonzero(~readable))
-    shift = made.texts.mean(0) - made.features[training].mean(0)
-    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_IMAGES)).astype(int)]
+    shift = encoded.texts.mean(0) - encoded.features[training].mean(0)
+    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_IMAGES)).astype(int)]
     what = "training images" if seen else "test images of an unseen class, drawn and not used"
-    caption = f"{len(some)} {what}, moved by the difference between mean name and mean training image"
-    return Images(made.features[some].astype(np.float64) + shift, caption)
+    caption = f"{len(chosen)} {what}, moved by the difference between mean name and mean training image"
+    return Images(encoded.features[chosen].astype(np.float64) + shift, caption)
 
 
 def with_images(drawn: Picture, space: Space, images: Images) -> Picture:
-    """The same, with images in the plane of the names."""
+    """The same picture, with images in the plane of the names."""
     plane, _ = _plane(space.points)
     return replace(drawn, images=(images.rows - space.points.mean(0)) @ plane, caption=images.caption)
 
 
 def _plane(points: Rows) -> tuple[Rows, float]:
-    """(a, 2) an orthonormal basis, and its share of the variance; columns of zeros where there is no direction."""
+    """(a, 2) an orthonormal basis, and its share of the variance; a column of zeros for every missing direction."""
     centred = points - points.mean(0)
     _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
     basis = np.zeros((points.shape[1], 2))
@@ -109,7 +111,7 @@ def _plane(points: Rows) -> tuple[Rows, float]:
 
 
 def draw(drawn: Picture, path: Path) -> None:
-    """Write the picture; the suffix says in which form."""
+    """Write the picture, in the format of the suffix."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -118,10 +120,16 @@ def draw(drawn: Picture, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if drawn.images is not None:
-        axes.scatter(drawn.images[:, 0], drawn.images[:, 1], s=9, color=IMAGES, label="images", zorder=1)
+        axes.scatter(drawn.images[:, 0], drawn.images[:, 1], s=9, color=IMAGE_COLOUR, label="images", zorder=1)
     for i, j in drawn.edges:
-        axes.plot(*drawn.places[[i, j]].T, color=KEPT if drawn.kept[i] else OUT, alpha=0.3, linewidth=1, zorder=2)
-    for label, chosen, colour in (("kept", drawn.kept, KEPT), ("left out", ~drawn.kept, OUT)):
+        axes.plot(
+            *drawn.places[[i, j]].T,
+            color=KEPT_COLOUR if drawn.kept[i] else LEFT_OUT_COLOUR,
+            alpha=0.3,
+            linewidth=1,
+            zorder=2,
+        )
+    for label, chosen, colour in (("kept", drawn.kept, KEPT_COLOUR), ("left out", ~drawn.kept, LEFT_OUT_COLOUR)):
         if chosen.any():
             axes.scatter(drawn.places[chosen, 0], drawn.places[chosen, 1], s=34, color=colour, label=label, zorder=3)
     axes.scatter(
@@ -141,7 +149,7 @@ def draw(drawn: Picture, path: Path) -> None:
     axes.legend(fontsize=8, loc="best")
     if drawn.caption:
         figure.supxlabel(_plain_text(drawn.caption), fontsize=7)
-    # Where the points come to lie is known only now.
+    # The positions of the points are known only after this.
     figure.draw_without_rendering()
     _label(axes, drawn, 72 / figure.dpi)
     try:
@@ -176,8 +184,8 @@ def _label(axes: Axes, drawn: Picture, points: float) -> None:
 def label_offsets(anchors: Rows, labels: Sequence[str], middle: Rows) -> list[tuple[float, float]]:
     """Where each label stands beside its point, in points of type, so that no two overlap.
 
-    A label stands on the side of its point that is nearer to the middle, and moves to the middle's height, and beyond,
-    until it is free.
+    A label stands on the side of its point that is nearer to the middle. It moves towards the height of the middle, and
+    beyond, until it overlaps no other.
     """
     boxes: list[tuple[float, float, float, float]] = []
     offsets = []
@@ -199,7 +207,7 @@ def overlap(one: tuple[float, float, float, float], other: tuple[float, float, f
 
 
 def check_suffix(path: Path) -> Path:
-    """A file whose ending says what picture it is to be."""
+    """The path, if its suffix is that of a picture."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--out {path}: a picture ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     return path

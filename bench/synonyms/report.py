@@ -1,4 +1,4 @@
-"""What there is to know of the synonyms of a dataset before they are used: words, tokens and spaces of each class."""
+"""A report on the synonyms of a dataset before they are used: words, tokens and space of each class."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from numpy.typing import NDArray
 from pzsl_bench.data.word_lists import Entry
 from pzsl_bench.encoding.prompts import fill, unit
 from pzsl_bench.synonyms.space import Compactness, compact, distinct, pooled_scale
-from pzsl_bench.synonyms.words import WRITTEN, Clash, Found, bare
+from pzsl_bench.synonyms.words import EDITABLE, Clash, Found, bare
 
 if TYPE_CHECKING:
     from pzsl_bench.data.source import Source
-    from pzsl_bench.encoding.encoder import Encoder
     from pzsl_bench.encoding.open_clip_model import LoadedEncoder
 
 Rows = NDArray[np.float64]
 
-ROOM = 512
-"""Tokens beyond those that an encoder reads for which a text is measured."""
-SHOWN = 80
-"""Characters of a text that a message shows."""
+EXTRA_TOKENS = 512
+"""Tokens beyond the context of an encoder up to which the length of a text is measured."""
+CHARACTERS_SHOWN = 80
+"""Characters of a text that a message shows, at most."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """The space of a class's names, as a reader wants to see it."""
+    """The space of a class's names, as a report shows it."""
 
     eps: float
     kept: NDArray[np.bool_]
-    """(n,) which of the names."""
+    """(n,) which of the names the space keeps."""
     twins: NDArray[np.bool_]
     """(n,) names with the vector of an earlier one, which are not counted again."""
     points: Rows
@@ -41,20 +40,20 @@ class Space:
 
     @property
     def share(self) -> float:
-        """How much of what is different is kept."""
+        """The share of the different names that is kept."""
         return float(self.kept.sum() / max((~self.twins).sum(), 1))
 
 
 @dataclass(frozen=True)
 class ClassReport:
-    """One class."""
+    """The report on one class."""
 
     name: str
     source: str
     names: tuple[str, ...]
-    """Its own, then the synonyms that are left."""
+    """Its own name, then the synonyms that are left."""
     repeated: tuple[str, ...]
-    """Synonyms that say the name, or an earlier synonym, over again."""
+    """Synonyms that repeat the name or an earlier synonym."""
     clashes: tuple[Clash, ...]
     too_long: tuple[str, ...]
     """Prompts with more tokens than the encoder reads; their ends are cut off."""
@@ -76,10 +75,10 @@ def report(
     names: NDArray[np.float32] | None = None,
     how: Compactness | None = None,
 ) -> list[ClassReport]:
-    """All classes, in the dataset's order; tokens need a model, spaces need vectors (C, m, a)."""
+    """The reports on all classes, in the dataset's order; tokens need a model, spaces need vectors (C, m, a)."""
     classes = range(len(source.class_names))
     prompts = [prompts_of(found, source, number) for number in classes]
-    long = too_long(model, [text for said in prompts for text in said]) if model is not None else set()
+    long = too_long(model, [text for texts in prompts for text in texts]) if model is not None else set()
     spaces: Sequence[Space | None] = [None for _ in classes]
     if names is not None:
         spaces = spaces_of(names, found.synonyms.counts(), how or Compactness(), source.seen)
@@ -91,7 +90,7 @@ def report(
             name=name,
             source=found.synonyms.sources[number],
             names=found.synonyms.names[number],
-            repeated=repeated(name, found.entries[number]) if found.synonyms.sources[number] in WRITTEN else (),
+            repeated=repeated(name, found.entries[number]) if found.synonyms.sources[number] in EDITABLE else (),
             clashes=tuple(clashes.get(name, [])),
             too_long=tuple(dict.fromkeys(text for text in prompts[number] if text in long)),
             space=spaces[number],
@@ -101,7 +100,7 @@ def report(
 
 
 def repeated(name: str, entry: Entry) -> tuple[str, ...]:
-    """The synonyms that say the name, or one before them, over again."""
+    """The synonyms that repeat the name or an earlier synonym."""
     seen, again = {bare(name)}, []
     for text in entry.synonyms:
         if bare(text) in seen:
@@ -113,23 +112,14 @@ def repeated(name: str, entry: Entry) -> tuple[str, ...]:
 def prompts_of(found: Found, source: Source, number: int) -> list[str]:
     """All texts that are encoded for a class: whole prompts as they are, names in all templates."""
     templates = source.templates if source.contexts is None else source.contexts[number]
-    own, *others = found.synonyms.names[number]
-    return fill([own], templates) + (others if found.synonyms.as_prompt[number] else fill(others, templates))
-
-
-def own_texts(source: Source, encoder: Encoder, model: LoadedEncoder) -> NDArray[np.float32]:
-    """(C, a) the texts of the classes' own names."""
-    encode = model.encode_texts
-    if source.contexts is None:
-        return encoder.class_texts(encode, source.class_names, source.templates)
-    pairs = zip(source.class_names, source.contexts, strict=True)
-    return np.concatenate([encoder.class_texts(encode, [name], own) for name, own in pairs])
+    class_name, *others = found.synonyms.names[number]
+    return fill([class_name], templates) + (others if found.synonyms.as_prompt[number] else fill(others, templates))
 
 
 def spaces_of(
     names: NDArray[np.float32], counts: Sequence[int], how: Compactness, seen: Sequence[int] | None = None
 ) -> list[Space]:
-    """The spaces of all classes, as methods build them: (C, m, a) vectors, of which each class has so many.
+    """The spaces of all classes, as methods build them, from (C, m, a) vectors; `counts` says how many each class has.
 
     The rule `quantile` finds its scale on the seen classes.
     """
@@ -140,28 +130,28 @@ def spaces_of(
 
 
 def _space(points: Rows, how: Compactness, pooled: float) -> Space:
-    own = distinct(points)
-    made = compact(points[own], how, pooled)
+    different = distinct(points)
+    compact_part = compact(points[different], how, pooled)
     kept = np.zeros(len(points), dtype=bool)
-    kept[own] = made.kept
-    return Space(made.eps, kept, ~own, points)
+    kept[different] = compact_part.kept
+    return Space(compact_part.eps, kept, ~different, points)
 
 
 def too_long(model: LoadedEncoder, texts: Sequence[str]) -> set[str]:
-    """The texts of which the encoder does not read the end."""
-    reads = int(model.tokenizer.context_length)
-    found = set()
+    """The texts that are longer than the encoder reads."""
+    limit = int(model.tokenizer.context_length)
+    long_texts = set()
     for text in dict.fromkeys(texts):
-        # With room to spare nothing is cut off; what stands after the text is one padding token over and over.
-        row = np.asarray(model.tokenizer([text], context_length=reads + ROOM)[0])
+        # With the extra tokens nothing is cut off; after the text the same padding token is repeated.
+        row = np.asarray(model.tokenizer([text], context_length=limit + EXTRA_TOKENS)[0])
         last = np.flatnonzero(row != row[-1])
-        if len(last) and last[-1] + 1 > reads:
-            found.add(text)
-    return found
+        if len(last) and last[-1] + 1 > limit:
+            long_texts.add(text)
+    return long_texts
 
 
 def as_table(classes: Sequence[ClassReport]) -> str:
-    """Classes down; names, where they come from, the space, and what it leaves out across."""
+    """A row for each class: number of names, their source, the space, and the names that it leaves out."""
     from tabulate import tabulate
 
     with_space = any(one.space is not None for one in classes)
@@ -177,7 +167,7 @@ def as_table(classes: Sequence[ClassReport]) -> str:
 
 
 def notes(classes: Sequence[ClassReport]) -> list[str]:
-    """What the user may want to know, a line each."""
+    """What the user may want to know, one line each."""
     lines = list(dict.fromkeys(str(clash) for one in classes for clash in one.clashes))
     for one in classes:
         lines += [f"{one.name}: '{text}' says the same as an earlier name" for text in one.repeated]
@@ -190,9 +180,10 @@ def notes(classes: Sequence[ClassReport]) -> list[str]:
 
 
 def errors(classes: Sequence[ClassReport]) -> list[str]:
-    """What has to be mended, a line each."""
+    """What has to be corrected, one line each."""
     return [
-        f"{one.name}: the end of '{text if len(text) <= SHOWN else text[:SHOWN] + '...'}' is not read; it is too long"
+        f"{one.name}: the end of '{text if len(text) <= CHARACTERS_SHOWN else text[:CHARACTERS_SHOWN] + '...'}'"
+        " is not read; it is too long"
         for one in classes
         for text in one.too_long
     ]

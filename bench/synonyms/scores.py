@@ -17,8 +17,8 @@ x is a unit image, t_1 ... t_m are the unit names of a class that were kept; lar
         facet     the best simplex: the largest x . unit(mean of its names)
         soft      all names, weighted by softmax(x . t_i / tau)
 
-Where every class is a single point, every score is x . t. All cosines of an image with the names of a class are there
-at once, for blocks of images and classes of limited size: no tensor of all images x classes x names exists.
+Where every class is a single point, every score is x . t. Scores are computed in blocks of images and classes, of
+limited size, each from all its cosines at once: no tensor of all images x classes x names exists.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ SCORES = (
 )
 NEIGHBOURS = ("knn", "star", "facet", "soft")
 BLOCK = 2**22
-"""Numbers of the largest tensor of images x classes x names that is held at a time."""
-FLAT = 1e-6
-"""A direction that is shorter than this, relative to the longest one, is none."""
+"""Numbers in the largest tensor of images x classes x names that exists at a time."""
+DIRECTION_TOLERANCE = 1e-6
+"""A direction that is shorter than this, relative to the longest one, does not count."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class Scoring:
     neighbours: str = "knn"
     """One of NEIGHBOURS."""
     k: int = 0
-    """How many names the k nearest are; 0: half of the class's names, rounded up."""
+    """How many of the nearest names `knn` takes; 0: half of the class's names, rounded up."""
     tau: float = 0.1
     rank: int = 2
-    """Directions of `subspace` and `affine`; 0: all that there are."""
+    """Directions of `subspace` and `affine`; 0: all of them."""
 
     @property
     def wants_facets(self) -> bool:
-        """Whether the simplices must be known."""
+        """Whether the score needs the facets of the complex."""
         return self.score == "simplex" or (self.score == "local_center" and self.neighbours == "facet")
 
 
@@ -88,20 +88,20 @@ def score_spaces(images: Tensor, spaces: Spaces, how: Scoring) -> Tensor:
     rule = _RULES[how.score if how.score != "local_center" else how.neighbours]
     grams = _grams(spaces)
     scores = images.new_empty(len(images), len(spaces.points))
-    for start, stop in _spans(len(spaces.points), _numbers(spaces, how), BLOCK):
-        some = Part(spaces.points[start:stop], spaces.there[start:stop], grams[start:stop])
-        some = replace(some, joined=spaces.joined[start:stop], facets=spaces.facets[start:stop])
-        flat = some.points.flatten(0, 1)
-        for first, last in _spans(len(images), (stop - start) * _numbers(spaces, how), BLOCK):
+    for start, stop in _spans(len(spaces.points), _numbers_per_pair(spaces, how), BLOCK):
+        part = Part(spaces.points[start:stop], spaces.there[start:stop], grams[start:stop])
+        part = replace(part, joined=spaces.joined[start:stop], facets=spaces.facets[start:stop])
+        flat = part.points.flatten(0, 1)
+        for first, last in _spans(len(images), (stop - start) * _numbers_per_pair(spaces, how), BLOCK):
             block = images[first:last]
-            dots = (block @ flat.T).view(len(block), *some.there.shape)
-            scores[first:last, start:stop] = rule(dots, some, how, block.square().sum(-1))
+            dots = (block @ flat.T).view(len(block), *part.there.shape)
+            scores[first:last, start:stop] = rule(dots, part, how, block.square().sum(-1))
     return scores
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the classes, with the inner products of their names; see `Spaces` for the others."""
+    """Some of the classes, with the inner products of their names; `Spaces` describes the other fields."""
 
     points: Tensor
     there: Tensor
@@ -138,11 +138,11 @@ def _simplex(dots: Tensor, part: Part, how: Scoring, squares: Tensor) -> Tensor:
     best = dots.new_full(dots.shape[:-1], float("inf"))
     for facet in part.facets.unbind(1):
         there = facet.expand_as(dots)
-        # A class of fewer facets has empty ones in their place.
-        own = facet.any(-1)
-        whole = torch.where(own[:, None], there, part.there)
-        found = nearest_squares(part.gram, dots, whole, squares[:, None].expand(dots.shape[:-1]))
-        best = torch.where(own, torch.minimum(best, found), best)
+        # A class of fewer facets has empty ones in the remaining places.
+        is_facet = facet.any(-1)
+        whole = torch.where(is_facet[:, None], there, part.there)
+        squared_distances = nearest_squares(part.gram, dots, whole, squares[:, None].expand(dots.shape[:-1]))
+        best = torch.where(is_facet, torch.minimum(best, squared_distances), best)
     return -best / 2
 
 
@@ -153,7 +153,7 @@ def _knn(dots: Tensor, part: Part, how: Scoring, squares: Tensor) -> Tensor:
     place = (among.shape[-1] - k).expand(dots.shape[:-1])[..., None]
     # Names that are equally near are all taken, whatever their order.
     weights = (among >= _sorted(among).gather(-1, place)).to(dots)
-    return _along(dots, weights, part.gram)
+    return _cosine_to_mean(dots, weights, part.gram)
 
 
 def _sorted(rows: Tensor) -> Tensor:
@@ -165,22 +165,22 @@ def _star(dots: Tensor, part: Part, how: Scoring, squares: Tensor) -> Tensor:
     assert part.joined is not None
     nearest = dots.masked_fill(~part.there, float("-inf")).argmax(-1)
     weights = part.joined[torch.arange(len(part.joined), device=dots.device), nearest].to(dots)
-    return _along(dots, weights, part.gram)
+    return _cosine_to_mean(dots, weights, part.gram)
 
 
 def _facet(dots: Tensor, part: Part, how: Scoring, squares: Tensor) -> Tensor:
     assert part.facets is not None
     members = part.facets.to(dots)
     lengths = torch.einsum("cfi,cij,cfj->cf", members, part.gram, members)
-    own = part.facets.any(-1)
-    lengths = torch.where(own, lengths, 1.0).clamp(min=torch.finfo(dots.dtype).tiny).sqrt()
+    is_facet = part.facets.any(-1)
+    lengths = torch.where(is_facet, lengths, 1.0).clamp(min=torch.finfo(dots.dtype).tiny).sqrt()
     barycentres = torch.einsum("bci,cfi->bcf", dots, members) / lengths
-    return barycentres.masked_fill(~own, float("-inf")).amax(-1)
+    return barycentres.masked_fill(~is_facet, float("-inf")).amax(-1)
 
 
 def _soft(dots: Tensor, part: Part, how: Scoring, squares: Tensor) -> Tensor:
     weights = (dots / how.tau).masked_fill(~part.there, float("-inf")).softmax(-1)
-    return _along(dots, weights, part.gram)
+    return _cosine_to_mean(dots, weights, part.gram)
 
 
 _RULES: dict[str, Rule] = {
@@ -196,14 +196,14 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def _along(dots: Tensor, weights: Tensor, gram: Tensor) -> Tensor:
-    """(B, C) x . unit(sum_i w_i t_i), from (B, C, m) cosines and weights: the sum itself is never made."""
+def _cosine_to_mean(dots: Tensor, weights: Tensor, gram: Tensor) -> Tensor:
+    """(B, C) x . unit(sum_i w_i t_i), from (B, C, m) cosines and weights; the sum itself is not computed."""
     length = (torch.bmm(weights.transpose(0, 1), gram).transpose(0, 1) * weights).sum(-1)
     return (dots * weights).sum(-1) / length.clamp(min=torch.finfo(dots.dtype).tiny).sqrt()
 
 
 def _grams(spaces: Spaces) -> Tensor:
-    """(C, m, m) inner products; exactly 1 where a class is one name, whose score is then its cosine to the bit."""
+    """(C, m, m) inner products; exactly 1 where a class is one name, so that its score is exactly its cosine."""
     gram = spaces.points @ spaces.points.transpose(1, 2)
     single = (spaces.there.sum(-1) == 1)[:, None, None]
     return torch.where(single & spaces.joined, torch.ones_like(gram), gram)
@@ -219,9 +219,9 @@ def _by_directions(images: Tensor, spaces: Spaces, how: Scoring) -> Tensor:
     middle = means[:, None] if how.score == "affine" else torch.zeros_like(means[:, None])
     wide = ((spaces.points - middle) * spaces.there[..., None]).double()
     _, lengths, rows = torch.linalg.svd(wide, full_matrices=False)
-    # Around its mean, a class of one name is all rounding error.
-    longest = lengths[:, :1] if how.score == "subspace" else lengths[:, :1].clamp(min=FLAT)
-    basis = (rows * (lengths > FLAT * longest)[..., None]).to(images)
+    # Around its mean, a class of one name has only rounding errors.
+    longest = lengths[:, :1] if how.score == "subspace" else lengths[:, :1].clamp(min=DIRECTION_TOLERANCE)
+    basis = (rows * (lengths > DIRECTION_TOLERANCE * longest)[..., None]).to(images)
     basis = basis[:, : how.rank] if how.rank else basis
     scores = images.new_empty(len(images), len(means))
     flat, offsets = basis.flatten(0, 1), (basis @ means[..., None]).squeeze(-1)
@@ -236,15 +236,15 @@ def _by_directions(images: Tensor, spaces: Spaces, how: Scoring) -> Tensor:
     return scores
 
 
-def _numbers(spaces: Spaces, how: Scoring) -> int:
-    """Numbers that one image holds for one class."""
+def _numbers_per_pair(spaces: Spaces, how: Scoring) -> int:
+    """How many numbers the tensors of one image and one class have."""
     names = spaces.points.shape[1]
     if how.score in ("hull", "simplex"):
         return names * names
     return max(names, spaces.facets.shape[1])
 
 
-def _spans(length: int, each: int, most: int) -> list[tuple[int, int]]:
-    """Consecutive spans of things that hold so many numbers each."""
-    step = max(1, most // max(1, each))
+def _spans(length: int, size: int, limit: int) -> list[tuple[int, int]]:
+    """Consecutive spans of `length` things of `size` numbers each; a span has at most `limit` numbers, or one thing."""
+    step = max(1, limit // max(1, size))
     return [(start, min(start + step, length)) for start in range(0, length, step)]

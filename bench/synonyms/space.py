@@ -1,12 +1,12 @@
-"""The synonymous semantic space of a class: which of its names hang together, at which scale, and how.
+"""The synonymous semantic space of a class: which of its names belong together, and at which scale.
 
 The names of a class are points on the unit sphere. At a scale eps, two of them are joined if they are at most eps
-apart; the names that are all joined to each other span a simplex, and all simplices together are the Vietoris-Rips
-complex. Its compact part is the largest connected component: names that lie far off, such as those of another sense
-of a word, fall away. Components only merge as eps grows, one by one, at the lengths of the minimum spanning tree's
-edges: these are the deaths of zero-dimensional persistent homology, and every rule for eps here is told by them.
+apart. Names that are all joined to each other span a simplex, and all simplices together are the Vietoris-Rips
+complex. Its compact part is the largest connected component. Names that lie far off, such as those of another sense
+of a word, are left out. As eps grows, components merge, one by one, at the lengths of the minimum spanning tree's
+edges. These are the deaths of zero-dimensional persistent homology, and the rules for eps here are stated in them.
 
-Everything is geometry of a few points, done once for each dataset in double precision on the host.
+All this is geometry of a few points, computed once for each dataset in double precision on the host.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ VERSION = 1
 """Raised whenever the spaces of the same names change."""
 METRICS = ("chord", "cosine", "angle")
 RULES = ("coverage", "fixed", "gap", "quantile")
-SLACK = 1e-9
-"""By how much a distance may lie above eps and still count as no longer than it."""
-SAME = 1e-6
-"""Names whose cosine is nearer to one than this are one name: a name said twice would count twice in every mean."""
-FACETS = 256
-"""Facets of a complex that are looked at; what lies beyond, in order of their names, is left out."""
+DISTANCE_TOLERANCE = 1e-9
+"""How far a distance may lie above eps and still count as at most eps."""
+COSINE_TOLERANCE = 1e-6
+"""Names whose cosine is nearer to one than this are one name: a repeated name would count twice in every mean."""
+MAX_FACETS = 256
+"""Facets of a complex that are used, the first ones in order of their names; further ones are left out."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def distances(points: Reals, metric: str = "chord") -> Reals:
 
 
 def merges(apart: Reals) -> tuple[Reals, Reals]:
-    """(n - 1,) the scales, ascending, at which two components become one, and (n - 1,) how many names that one has."""
-    # Not at the top: planning a grid comes by here, and has no use for SciPy.
+    """(n - 1,) the scales, ascending, at which two components merge, and (n - 1,) how many names they then have."""
+    # Not imported at the top: planning a grid imports this module and does not need SciPy.
     from scipy.cluster.hierarchy import linkage
 
     if len(apart) < 2:
@@ -96,13 +96,13 @@ def largest(apart: Reals, eps: float) -> Bools:
     """(n,) the largest component at a scale: of several, the one with name 0, then the narrowest, then the first."""
     from scipy.sparse.csgraph import connected_components
 
-    _, label = connected_components(apart <= eps + SLACK, directed=False)
+    _, label = connected_components(apart <= eps + DISTANCE_TOLERANCE, directed=False)
     parts = [label == number for number in dict.fromkeys(label.tolist())]
     return min(parts, key=lambda part: (-int(part.sum()), not part[0], float(apart[np.ix_(part, part)].max())))
 
 
 def scale_of(apart: Reals, how: Compactness, pooled: float = 0.0) -> float:
-    """The scale of one class; `pooled` is that of the rule `quantile`, which takes all classes together."""
+    """The scale of one class; `pooled` is the scale of the rule `quantile`, which is the same for all classes."""
     if how.rule == "fixed":
         return how.eps
     if how.rule == "quantile":
@@ -112,24 +112,24 @@ def scale_of(apart: Reals, how: Compactness, pooled: float = 0.0) -> float:
         before = float(scales[np.diff(scales).argmax()])
         if 2 * largest(apart, before).sum() >= len(apart):
             return before
-    wanted = np.ceil(how.rho * len(apart) - SLACK)
-    return float(scales[(sizes >= wanted).argmax()]) if wanted > 1 else 0.0
+    names_needed = np.ceil(how.rho * len(apart) - DISTANCE_TOLERANCE)
+    return float(scales[(sizes >= names_needed).argmax()]) if names_needed > 1 else 0.0
 
 
 def compact(points: Reals, how: Compactness, pooled: float = 0.0) -> Compact:
     """The compact part of a class whose names are the unit rows (n, a), the class's own name first."""
     apart = distances(points, how.metric)
     eps = scale_of(apart, how, pooled)
-    return Compact(eps, largest(apart, eps), apart <= eps + SLACK)
+    return Compact(eps, largest(apart, eps), apart <= eps + DISTANCE_TOLERANCE)
 
 
 def distinct(points: Reals) -> Bools:
-    """(n,) the unit rows (n, a) that are no earlier row over again."""
-    kept = np.ones(len(points), dtype=bool)
-    alike = points @ points.T > 1.0 - SAME
+    """(n,) which of the unit rows (n, a) repeat no earlier row."""
+    is_new = np.ones(len(points), dtype=bool)
+    alike = points @ points.T > 1.0 - COSINE_TOLERANCE
     for number in range(1, len(points)):
-        kept[number] = not (alike[number, :number] & kept[:number]).any()
-    return kept
+        is_new[number] = not (alike[number, :number] & is_new[:number]).any()
+    return is_new
 
 
 def pooled_scale(names: Tensor, how: Compactness) -> float:
@@ -140,16 +140,16 @@ def pooled_scale(names: Tensor, how: Compactness) -> float:
     return float(np.quantile(ends, how.quantile)) if len(ends) else 0.0
 
 
-def facets(joined: Bools, most: int = FACETS) -> list[list[int]]:
+def facets(joined: Bools, limit: int = MAX_FACETS) -> list[list[int]]:
     """The maximal simplices of a complex (n, n), each as its names: the maximal cliques (Bron and Kerbosch)."""
     near = [set(np.flatnonzero(row).tolist()) - {i} for i, row in enumerate(joined)]
-    found: list[list[int]] = []
+    cliques: list[list[int]] = []
 
     def grow(chosen: list[int], open_: set[int], closed: set[int]) -> None:
-        if len(found) >= most:
+        if len(cliques) >= limit:
             return
         if not open_ and not closed:
-            found.append(sorted(chosen))
+            cliques.append(sorted(chosen))
             return
         pivot = max(sorted(open_ | closed), key=lambda i: len(near[i] & open_))
         for i in sorted(open_ - near[pivot]):
@@ -157,19 +157,19 @@ def facets(joined: Bools, most: int = FACETS) -> list[list[int]]:
             open_, closed = open_ - {i}, closed | {i}
 
     grow([], set(range(len(near))), set())
-    return found
+    return cliques
 
 
 @dataclass(frozen=True)
 class Spaces:
-    """The compact parts of C classes. Rows beyond a class's own names are zero, and not `there`."""
+    """The compact parts of C classes. Rows beyond the names of a class are zero, and False in `there`."""
 
     points: Tensor
     """(C, m, a) the names that are kept, in the order in which they came."""
     there: Tensor
-    """(C, m) bool"""
+    """(C, m) bool: which rows are names."""
     canonical: Tensor
-    """(C, a) the class's own name, whether it is kept or not."""
+    """(C, a) the class's own name, also where the space leaves it out."""
     joined: Tensor
     """(C, m, m) bool: names that are at most the class's scale apart."""
     facets: Tensor
@@ -185,16 +185,16 @@ class Spaces:
 
 def build_spaces(names: Tensor, how: Compactness, pooled: float = 0.0, with_facets: bool = False) -> Spaces:
     """The spaces of classes whose unit rows are (C, m, a), the class's own name first, rows of zeros at the end."""
-    made = [(rows, compact(points, how, pooled)) for rows, points in _classes(names)]
-    kept = [rows[one.kept] for rows, one in made]
-    joined = [one.joined[np.ix_(one.kept, one.kept)] for _, one in made]
+    parts = [(rows, compact(points, how, pooled)) for rows, points in _classes(names)]
+    kept_rows = [rows[one.kept] for rows, one in parts]
+    joined = [one.joined[np.ix_(one.kept, one.kept)] for _, one in parts]
     simplices = [facets(edges) if with_facets else [] for edges in joined]
-    classes, width = len(made), max(len(rows) for rows in kept)
+    classes, width = len(parts), max(len(rows) for rows in kept_rows)
     picked = torch.zeros(classes, width, dtype=torch.int64)
     there = torch.zeros(classes, width, dtype=torch.bool)
     edges = torch.zeros(classes, width, width, dtype=torch.bool)
     cliques = torch.zeros(classes, max(map(len, simplices)), width, dtype=torch.bool)
-    for c, rows in enumerate(kept):
+    for c, rows in enumerate(kept_rows):
         picked[c, : len(rows)] = torch.from_numpy(rows)
         there[c, : len(rows)] = True
         edges[c, : len(rows), : len(rows)] = torch.from_numpy(joined[c])
@@ -202,7 +202,7 @@ def build_spaces(names: Tensor, how: Compactness, pooled: float = 0.0, with_face
             cliques[c, f, simplex] = True
     picked, there = picked.to(names.device), there.to(names.device)
     points = names.gather(1, picked[..., None].expand(-1, -1, names.shape[-1])) * there[..., None]
-    eps = torch.tensor([one.eps for _, one in made], dtype=torch.float64).to(points)
+    eps = torch.tensor([one.eps for _, one in parts], dtype=torch.float64).to(points)
     return Spaces(points, there, names[:, 0], edges.to(names.device), cliques.to(names.device), eps)
 
 
@@ -218,19 +218,19 @@ def centres(names: Tensor, how: Compactness | None = None) -> Tensor:
     return _mean_rows(names, [rows[compact(points, how, pooled).kept] for rows, points in _classes(names)])
 
 
-def _mean_rows(names: Tensor, kept: Sequence[NDArray[np.int64]]) -> Tensor:
+def _mean_rows(names: Tensor, rows_by_class: Sequence[NDArray[np.int64]]) -> Tensor:
     host = names.double().cpu().numpy()
-    means = unit(np.stack([unit(host[c, rows]).mean(0) for c, rows in enumerate(kept)]))
+    means = unit(np.stack([unit(host[c, rows]).mean(0) for c, rows in enumerate(rows_by_class)]))
     # A class of one name keeps that name's own numbers.
-    single = torch.tensor([len(rows) == 1 for rows in kept], device=names.device)
+    single = torch.tensor([len(rows) == 1 for rows in rows_by_class], device=names.device)
     return torch.where(single[:, None], names[:, 0], torch.from_numpy(means).to(names))
 
 
 def _classes(names: Tensor) -> Iterator[tuple[NDArray[np.int64], Reals]]:
-    """For each class the numbers of its different names, and their unit rows (n, a); a class has a name at least."""
+    """For each class the numbers of its different names, and their unit rows (n, a); a class has at least one name."""
     for rows in names.double().cpu().numpy():
         there = np.flatnonzero(np.abs(rows).max(1) > 0)
         there = there if len(there) else np.array([0])
         points = np.nan_to_num(unit(rows[there]))
-        own = distinct(points)
-        yield there[own], points[own]
+        different = distinct(points)
+        yield there[different], points[different]

@@ -1,7 +1,7 @@
 """Synonyms from WordNet, where nltk and its data are installed: nouns, in the first sense that is a kind of thing.
 
-Miller, "WordNet: A Lexical Database for English", Communications of the ACM 38, 1995. Names with several meanings are
-the weak point: "crane" means the machine, or the bird, in every dataset alike. A file of your own says it better.
+Miller, "WordNet: A Lexical Database for English", Communications of the ACM 38, 1995. The weak point is names with
+several meanings: "crane" gets the same meaning, machine or bird, in every dataset. A file of your own is better there.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ OBTAIN = "python -m nltk.downloader wordnet"
 
 
 def wordnet_entries(class_names: Sequence[str]) -> dict[str, Entry]:
-    """What WordNet knows of the names, by plain name; nothing where it is not installed, and nothing is downloaded."""
+    """The WordNet synonyms of the names, by plain name; empty where it is not installed. Nothing is downloaded."""
     wordnet = _corpus()
     if wordnet is None:
         return {}
-    found = {}
+    entries = {}
     for name in class_names:
         senses = wordnet.synsets(plain(name).replace(" ", "_"), pos="n")
-        # Classes are kinds of things; "Crane" is also a writer, and he comes first.
+        # Classes are kinds of things; the first sense of "crane" is a writer of that name.
         kind = next((sense for sense in senses if not sense.instance_hypernyms()), None)
         if kind is not None:
-            found[plain(name)] = Entry(name, tuple(lemma.replace("_", " ") for lemma in kind.lemma_names()))
-    return found
+            entries[plain(name)] = Entry(name, tuple(lemma.replace("_", " ") for lemma in kind.lemma_names()))
+    return entries
 
 
 def _corpus() -> Any:

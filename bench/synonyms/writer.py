@@ -1,4 +1,4 @@
-"""Synonyms from a language model: one question for a class, strict about the answer, and nothing asked twice.
+"""Synonyms from a language model: one question for each class, a strict check of the answer, nothing asked twice.
 
 Yin, Wang, Cao and Hu, "S^3: Synonymous Semantic Space for Improving Zero-Shot Generalization of Vision-Language
 Models", arXiv 2412.04925, take synonyms from large language models; the wording of the question here is our own. A
@@ -20,16 +20,16 @@ from pzsl_bench.encoding.cache import unwritable, write_cached
 from pzsl_bench.synonyms.chat_client import Chat, NoAnswerError
 from pzsl_bench.synonyms.words import bare, distinct
 
-QUESTION = 1
+QUESTION_VERSION = 1
 """Raised when the wording of the question changes."""
-WORDS = 5
-"""The longest name, in words."""
-LONGEST_DESCRIPTOR = 12
-"""The longest descriptor, in words."""
-NEIGHBOURS = 12
+MAX_NAME_WORDS = 5
+"""Words in a name, at most."""
+MAX_DESCRIPTOR_WORDS = 12
+"""Words in a descriptor, at most."""
+NEIGHBOURS_NAMED = 12
 """Other classes that a question names."""
-GIVE_UP = 3
-"""Classes in a row without an answer after which the server is taken to be out of order."""
+MAX_FAILURES_IN_A_ROW = 3
+"""Classes in a row without an answer after which the server counts as out of order."""
 
 SYSTEM = (
     "You know what things are called in everyday and in expert English. You answer with one JSON object and nothing"
@@ -41,7 +41,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of a class, and what had to be left out of it."""
+    """What a model answers about a class, and what is wrong with the answer."""
 
     synonyms: tuple[str, ...]
     descriptors: tuple[str, ...]
@@ -49,7 +49,7 @@ class Answer:
 
 
 class FormError(ValueError):
-    """The answer has not the form that was asked for."""
+    """The answer does not have the form that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,16 @@ class Writer:
 
     @property
     def raw(self) -> Path:
-        """Where the answers lie as they came."""
+        """The file of the answers as the model gave them."""
         return self.path.with_suffix(".raw.jsonl")
 
-    def write(self, wanted: Sequence[str], fresh: bool, tell: Tell) -> dict[str, str]:
-        """Ask for what the file lacks; returns why, for each class that is still without synonyms."""
+    def write(self, names: Sequence[str], fresh: bool, tell: Tell) -> dict[str, str]:
+        """Ask for the classes that the file lacks; returns the reason for each class that is still without synonyms."""
         listing = read_listing(self.path) if self.path.is_file() else Listing(str(self.path), {})
         entries = dict(listing.entries)
-        todo = [name for name in wanted if fresh or plain(name) not in entries]
-        if done := len(wanted) - len(todo):
-            tell(f"{done} of {len(wanted)} classes are in {self.path} already")
+        todo = [name for name in names if fresh or plain(name) not in entries]
+        if done := len(names) - len(todo):
+            tell(f"{done} of {len(names)} classes are in {self.path} already")
         failed: dict[str, str] = {}
         in_a_row = 0
         for number, name in enumerate(todo, 1):
@@ -83,8 +83,8 @@ class Writer:
                 failed[name] = str(error)
                 tell(f"{number} of {len(todo)}: {name}: failed: {error}")
                 in_a_row += 1
-                if in_a_row == GIVE_UP and number < len(todo):
-                    tell(f"given up after {GIVE_UP} failures in a row")
+                if in_a_row == MAX_FAILURES_IN_A_ROW and number < len(todo):
+                    tell(f"given up after {MAX_FAILURES_IN_A_ROW} failures in a row")
                     failed |= dict.fromkeys(todo[number:], "not asked")
                     break
                 continue
@@ -96,87 +96,97 @@ class Writer:
         return failed
 
     def ask(self, name: str) -> Answer:
-        """The answer for a class; one that is not as wanted is asked for once more, with what was wrong."""
+        """The answer for a class. After a faulty answer the model is asked once more and told the faults."""
         turns = [("system", SYSTEM), ("user", self.question(name))]
-        first = self._said(name, turns)
+        first_text = self._ask_and_log(name, turns)
         try:
-            answer = parse(first, name, self.most)
+            answer = parse(first_text, name, self.most)
             fault = "; ".join(answer.faults)
         except FormError as error:
             fault = str(error)
         if not fault:
             return answer
         complaint = f"That is not what was asked for: {fault}. Answer again, with the whole JSON object only."
-        return parse(self._said(name, [*turns, ("assistant", first), ("user", complaint)]), name, self.most)
+        return parse(self._ask_and_log(name, [*turns, ("assistant", first_text), ("user", complaint)]), name, self.most)
 
     def question(self, name: str) -> str:
-        """What is asked about a class."""
-        here = self.class_names.index(name)
-        # The neighbours in the list: classes of a kind often stand together.
-        near = sorted((n for n in range(len(self.class_names)) if n != here), key=lambda n: (abs(n - here), n))
-        others = ", ".join(_spoken(self.class_names[n]) for n in sorted(near[:NEIGHBOURS]))
+        """The text of the question about a class."""
+        position = self.class_names.index(name)
+        # Neighbours in the list of classes, because classes of a kind often stand together.
+        neighbours = sorted(
+            (n for n in range(len(self.class_names)) if n != position), key=lambda n: (abs(n - position), n)
+        )
+        others = ", ".join(_spoken(self.class_names[n]) for n in sorted(neighbours[:NEIGHBOURS_NAMED]))
         among = f" Some other classes of the same collection: {others}." if others else ""
         return (
             f'One class of a collection of images is called "{_spoken(name)}".{among}\n'
             f"1. synonyms: at most {self.most} other names by which people call the very same thing, the most usual"
-            f" first, each of at most {WORDS} words. No wider and no narrower term, and no name that fits another"
-            " class. An empty list if there is none.\n"
+            f" first, each of at most {MAX_NAME_WORDS} words. No wider and no narrower term, and no name that fits"
+            " another class. An empty list if there is none.\n"
             f"2. descriptors: at most {self.most} short visual features by which it is recognised in an image, each of"
-            f" at most {LONGEST_DESCRIPTOR} words, without its name.\n"
+            f" at most {MAX_DESCRIPTOR_WORDS} words, without its name.\n"
             'Form of the answer: {"synonyms": ["...", "..."], "descriptors": ["...", "..."]}'
         )
 
-    def _said(self, name: str, turns: Sequence[tuple[str, str]]) -> str:
-        said = self.chat.ask(turns)
-        line = {"class": name, "model": self.chat.model, "question": QUESTION, "asked": turns[-1][1], "answer": said}
+    def _ask_and_log(self, name: str, turns: Sequence[tuple[str, str]]) -> str:
+        text = self.chat.ask(turns)
+        line = {
+            "class": name,
+            "model": self.chat.model,
+            "question": QUESTION_VERSION,
+            "asked": turns[-1][1],
+            "answer": text,
+        }
         try:
             self.raw.parent.mkdir(parents=True, exist_ok=True)
             with self.raw.open("a", encoding="utf-8", errors="replace") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         except OSError as error:
             raise unwritable(self.raw.parent, error) from error
-        return said
+        return text
 
     def _save(self, listing: Listing) -> None:
-        ours = f"{self.chat.model} at {self.chat.host}, temperature 0, question {QUESTION}, at most {self.most}"
-        said = listing.provenance
+        source = (
+            f"{self.chat.model} at {self.chat.host}, temperature 0, question {QUESTION_VERSION}, at most {self.most}"
+        )
+        earlier = listing.provenance
         classes = {entry.name: _written(entry) for entry in listing.entries.values()}
         content = {
             "version": VERSION,
             "dataset": self.dataset,
-            "provenance": said if ours in said else "; ".join(filter(None, (said, ours))),
+            "provenance": earlier if source in earlier else "; ".join(filter(None, (earlier, source))),
             "classes": classes,
         }
         write_cached(self.path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def parse(text: str, name: str, most: int) -> Answer:
-    """An answer checked; raises FormError where nothing of it can be used."""
-    # Some models think aloud first, and many wrap JSON in a fence whatever they are told.
+    """The checked answer; raises FormError where nothing of it can be used."""
+    # Some models write down their thoughts first, and many put JSON into a code fence whatever they are told.
     text = re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL).strip()
     if fenced := re.fullmatch(r"```(?:json)?\s*\n(.*?)\n?```", text, re.DOTALL):
         text = fenced[1]
     try:
-        said = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
         raise FormError("the answer is not JSON") from None
-    if not isinstance(said, dict) or "synonyms" not in said:
+    if not isinstance(content, dict) or "synonyms" not in content:
         raise FormError("the answer is not an object with 'synonyms'")
     faults: list[str] = []
-    synonyms = list(_checked("synonyms", said["synonyms"], WORDS, faults))
-    descriptors = list(_checked("descriptors", said.get("descriptors", []), LONGEST_DESCRIPTOR, faults))
+    synonyms = list(_checked("synonyms", content["synonyms"], MAX_NAME_WORDS, faults))
+    descriptors = list(_checked("descriptors", content.get("descriptors", []), MAX_DESCRIPTOR_WORDS, faults))
     # That the name itself is among the answers is no reason to ask again.
     synonyms = [text for text in distinct(synonyms) if bare(text) != bare(name)]
-    for what, found in (("synonyms", synonyms), ("descriptors", descriptors)):
-        if len(found) > most:
+    for what, texts in (("synonyms", synonyms), ("descriptors", descriptors)):
+        if len(texts) > most:
             faults.append(f"more than {most} {what}")
     return Answer(tuple(synonyms[:most]), tuple(distinct(descriptors)[:most]), tuple(faults))
 
 
-def _checked(what: str, given: Any, words: int, faults: list[str]) -> Iterator[str]:
-    if not isinstance(given, list):
+def _checked(what: str, texts: Any, words: int, faults: list[str]) -> Iterator[str]:
+    if not isinstance(texts, list):
         raise FormError(f"'{what}' is not a list")
-    for text in given:
+    for text in texts:
         if not isinstance(text, str) or not plain(text) or not text.strip().isprintable():
             faults.append(f"{text!r} among the {what} is not a text"[:80])
         elif len(text.split()) > words:
@@ -190,27 +200,27 @@ def _spoken(name: str) -> str:
 
 
 def _written(entry: Entry) -> dict[str, Any]:
-    said: dict[str, Any] = {"synonyms": list(entry.synonyms)}
+    fields: dict[str, Any] = {"synonyms": list(entry.synonyms)}
     if entry.descriptors:
-        said["descriptors"] = list(entry.descriptors)
+        fields["descriptors"] = list(entry.descriptors)
     if entry.source:
-        said["source"] = entry.source
+        fields["source"] = entry.source
     if entry.as_prompt:
-        said["as_prompt"] = True
-    return said
+        fields["as_prompt"] = True
+    return fields
 
 
-def chosen(class_names: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """The classes that were asked for, as the dataset spells them; all where none is named."""
+def chosen(class_names: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The named classes, as the dataset spells them; all classes where none is named."""
     known = {plain(name): name for name in class_names}
-    for name in wanted:
+    for name in names:
         if plain(name) not in known:
             raise unknown("class", name, class_names)
-    return [known[plain(name)] for name in wanted] or list(class_names)
+    return [known[plain(name)] for name in names] or list(class_names)
 
 
 def refuse_folder(path: Path) -> Path:
-    """A file that can be written."""
+    """The path, unless it is a folder."""
     if path.is_dir():
         raise UserError(f"--out {path} is a folder, not a file")
     return path

@@ -1,7 +1,7 @@
-"""The keyed random numbers of `chance`, made on the device: what a training step throws.
+"""Random numbers for training steps: those of `base/randomness.py`, computed on the device.
 
-Same integers as `randomness.bits` (splitmix64), with torch's wrapping 64-bit arithmetic; float32 numbers on the grid of
-2^-24, so they are the same to the bit on any device.
+The integers equal those of `randomness.bits` (splitmix64); torch's 64-bit arithmetic wraps as needed. Uniform numbers
+are float32 multiples of 2^-24, so they are the same to the bit on any device.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ def uniform(streams: Tensor, first: int, count: int) -> Tensor:
 
 
 class Dice:
-    """The random numbers of a stack's steps: one stream for each run and name."""
+    """The random numbers of the training steps of a stack: one stream for each run and name."""
 
     def __init__(self, keys: Sequence[str], device: torch.device):
         self.keys = keys
         self.device = device
         self.streams: dict[str, Tensor] = {}
 
-    def throw(self, step: int, shapes: Mapping[str, tuple[int, ...]], largest: Mapping[str, int]) -> State:
-        """Uniform numbers (R, *shape) for one step; `largest` is the size that a name has in a full batch."""
+    def throw(self, step: int, shapes: Mapping[str, tuple[int, ...]], full_sizes: Mapping[str, int]) -> State:
+        """Uniform numbers (R, *shape) for one step; `full_sizes` says how many numbers a full batch takes."""
         thrown = {}
         for name, shape in shapes.items():
-            flat = uniform(self._stream(name), step * largest[name], math.prod(shape))
+            flat = uniform(self._stream(name), step * full_sizes[name], math.prod(shape))
             thrown[name] = flat.view(len(self.keys), *shape)
         return thrown
 

@@ -1,11 +1,11 @@
-"""The heart: a whole stack of runs of one method, trained at once.
+"""The trainer: trains a whole stack of runs of one method at once.
 
-Methods are written for one run. Here every parameter, optimiser state and label weight gets a leading replica axis,
-and `torch.func.vmap` lifts the method over it. Because runs do not interact, the gradient of the summed losses is the
-stack of their gradients; ordinary autograd outside of vmap therefore does the backward pass on plain batched
-tensors, which is markedly cheaper than differentiating inside of it.
+Methods are written for one run. Here every parameter, optimiser state and label weight gets a leading run axis, and
+`torch.func.vmap` applies the method to all runs. Runs do not interact, so the gradient of the summed losses is the
+stack of their gradients. The backward pass is therefore ordinary autograd outside of vmap, on plain batched tensors,
+which is markedly cheaper than differentiating inside of it.
 
-All that is random in a run is a function of the run's own name, so a run does not depend on its stack.
+Every random number of a run is a function of the run's name, so a run does not depend on its stack.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ def merge(methods: Sequence[Method], device: torch.device) -> tuple[Method, dict
 
 
 def _solve(method: ClosedForm, varying: Mapping[str, Tensor], studies: Studies, targets: Tensor) -> Fitted:
-    def one(
+    def solve_run(
         features: Tensor, candidates: Tensor, soft: Tensor, marks: Tensor | None, floats: Mapping[str, Tensor]
     ) -> State:
         return replace(method, **floats).solve(studies.single(candidates, soft, features, marks))
 
     with torch.no_grad():
         axes = (0 if studies.per_run_features else None, 0, 0, None if studies.marks is None else 0, 0)
-        told = (studies.candidates, targets, studies.marks)
-        state: State = vmap(one, in_dims=axes)(studies.features, *told, dict(varying))
+        labels = (studies.candidates, targets, studies.marks)
+        state: State = vmap(solve_run, in_dims=axes)(studies.features, *labels, dict(varying))
     alive = torch.ones(len(studies), dtype=torch.bool, device=studies.features.device)
     return Fitted(method, len(studies), state, varying, alive & finite(state))
 
@@ -84,16 +84,16 @@ def _train(
     module, params, memory = initialise(method, studies, targets)
     names, values = list(params), list(params.values())
     optimiser = StackedOptimiser(method, values, varying)
-    lifted = Vmapped(method, varying, module, studies.texts)
-    feeder = Batches(method, varying, studies, targets)
-    batches = batch_sizes(method, feeder.images)
-    steps = method.epochs * len(batches)
+    vmapped = Vmapped(method, varying, module, studies.texts)
+    batches = Batches(method, varying, studies, targets)
+    sizes = batch_sizes(method, batches.images)
+    steps = method.epochs * len(sizes)
     times = torch.arange(steps, device=device)
-    clock = torch.stack([times / steps, times // len(batches)], dim=1)
+    clock = torch.stack([times / steps, times // len(sizes)], dim=1)
     history = {"loss": torch.empty(steps, runs, device=device)}
 
-    def as_it_is(done: int) -> Fitted:
-        past = {name: numbers[: done * len(batches)] for name, numbers in history.items()}
+    def fitted_after(epochs_done: int) -> Fitted:
+        past = {name: numbers[: epochs_done * len(sizes)] for name, numbers in history.items()}
         state = {name: p.detach() for name, p in zip(names, values, strict=True)}
         return Fitted(
             method,
@@ -102,54 +102,57 @@ def _train(
             varying,
             past["loss"].isfinite().all(0) & finite(state),
             module,
-            feeder.weights if feeder.written else None,
+            batches.weights if batches.weights_updated else None,
             memory,
-            {name: epoch_means(numbers, batches) for name, numbers in past.items()},
+            {name: epoch_means(numbers, sizes) for name, numbers in past.items()},
         )
 
     for epoch in range(method.epochs):
-        order = batch_orders(studies.keys, epoch, feeder.images, device)
+        order = batch_orders(studies.keys, epoch, batches.images, device)
         start = 0
-        for number, size in enumerate(batches):
-            now = epoch * len(batches) + number
-            feeder.select_images(order[:, start : start + size])
-            batch = feeder.batch(now, epoch, memory, clock[now])
+        for number, size in enumerate(sizes):
+            step = epoch * len(sizes) + number
+            batches.select_images(order[:, start : start + size])
+            batch = batches.batch(step, epoch, memory, clock[step])
             start += size
-            losses, update = lifted.step(params, batch)
+            losses, update = vmapped.step(params, batch)
             grads = torch.autograd.grad(losses.sum(), values, allow_unused=True, materialize_grads=True)
-            optimiser.step(grads, now / steps)
+            optimiser.step(grads, step / steps)
             for name, numbers in {"loss": losses, **update.notes}.items():
-                history.setdefault(name, torch.zeros_like(history["loss"]))[now] = numbers.detach()
-            memory = feeder.write_back(update, memory)
+                history.setdefault(name, torch.zeros_like(history["loss"]))[step] = numbers.detach()
+            memory = batches.write_back(update, memory)
             if method.second_pass:
-                after = replace(batch, memory=memory) if update.memory else batch
-                memory = feeder.write_back(lifted.revise(params, after), memory)
+                second = replace(batch, memory=memory) if update.memory else batch
+                memory = batches.write_back(vmapped.revise(params, second), memory)
         if type(method).after_epoch is not Gradient.after_epoch:
-            update = lifted.after_epoch(epoch, feeder.weights, studies.candidates, memory)
-            memory = feeder.write_all_back(update, memory)
+            update = vmapped.after_epoch(epoch, batches.weights, studies.candidates, memory)
+            memory = batches.write_all_back(update, memory)
         if progress is not None:
             progress(epoch + 1, method.epochs)
         if watch is not None:
-            watch(epoch + 1, as_it_is(epoch + 1))
-    return as_it_is(method.epochs)
+            watch(epoch + 1, fitted_after(epoch + 1))
+    return fitted_after(method.epochs)
 
 
 def batch_sizes(method: Gradient, images: int) -> list[int]:
-    """How many images each step of an epoch sees."""
+    """The number of images in each step of an epoch."""
     whole, rest = divmod(images, method.batch)
     if not whole:
         return [images]
     return [method.batch] * whole + ([rest] if rest and method.rest == "keep" else [])
 
 
-def epoch_means(history: Tensor, batches: Sequence[int]) -> Tensor:
+def epoch_means(history: Tensor, sizes: Sequence[int]) -> Tensor:
     """(steps, R) mean losses of mini-batches of these sizes -> (R, epochs) mean losses of images."""
-    share = torch.tensor(batches, dtype=history.dtype, device=history.device) / sum(batches)
-    return torch.einsum("ebr,b->re", history.view(-1, len(batches), history.shape[1]), share)
+    share = torch.tensor(sizes, dtype=history.dtype, device=history.device) / sum(sizes)
+    return torch.einsum("ebr,b->re", history.view(-1, len(sizes), history.shape[1]), share)
 
 
 def initialise(method: Gradient, studies: Studies, targets: Tensor) -> tuple[nn.Module, State, State]:
-    """The module, and parameters and memory drawn for every run from that run's own name: each (R, ...)."""
+    """The module, and the parameters and memory of all runs, each (R, ...).
+
+    The random numbers of a run are drawn from the run's name.
+    """
     params: list[State] = []
     memories: list[State] = []
     module: nn.Module | None = None
@@ -163,13 +166,13 @@ def initialise(method: Gradient, studies: Studies, targets: Tensor) -> tuple[nn.
     assert module is not None
     device = studies.features.device
 
-    def stacked(drawn: list[State]) -> State:
-        return {name: torch.stack([one[name].to(device) for one in drawn]) for name in drawn[0]}
+    def stacked(states: list[State]) -> State:
+        return {name: torch.stack([state[name].to(device) for state in states]) for name in states[0]}
 
     return module.to(device), {k: p.requires_grad_() for k, p in stacked(params).items()}, stacked(memories)
 
 
 def batch_orders(keys: Sequence[str], epoch: int, images: int, device: torch.device) -> Tensor:
-    """(R, N) the order in which every run visits the images in an epoch."""
+    """(R, N) for every run, the order of the images in an epoch."""
     streams = np.array([randomness.key(key, "order", epoch) for key in keys], dtype=np.uint64)
     return torch.from_numpy(randomness.permutations(streams, images)).to(device)

@@ -12,8 +12,9 @@ from torch.func import vmap
 
 from pzsl_bench.contract import ClosedForm, Gradient, Method, Net, State
 
-PREPARED = 4
-"""Runs that prepare for an exam at once: what they make on the way, such as examples of every class, is large."""
+RUNS_AT_ONCE = 4
+"""Runs that `Gradient.prepare` is computed for at once: its intermediate tensors can be large, for example samples
+of every class."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Fitted:
     weights: Tensor | None = None
     """(R, N, K) final label weights of methods that refine them."""
     memory: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the runs carried, each (R, ...)."""
+    """The memory of the runs (`Gradient.memory`), each (R, ...)."""
     curves: Mapping[str, Tensor] = field(default_factory=dict)
-    """Each (R, epochs)."""
+    """Numbers of every epoch, such as the loss, each (R, epochs)."""
     _prepared: list[tuple[Tensor, State]] = field(default_factory=list, init=False, repr=False, compare=False)
-    """What the method made of class texts that it was asked about, each with those texts."""
+    """Results of the method's `prepare`, each with the class texts that it was computed from."""
 
     def subset(self, runs: slice) -> Fitted:
-        """Consecutive runs as a stack of their own."""
+        """Some consecutive runs as a stack."""
 
         def of(state: Mapping[str, Tensor]) -> State:
             return {name: values[runs] for name, values in state.items()}
@@ -56,84 +57,88 @@ class Fitted:
         )
 
     def score(self, features: Tensor, texts: Tensor) -> Tensor:
-        """(R, M, C) scores of every run for (M, d) images, or for images of its own (R, M, d).
+        """(R, M, C) scores of every run for (M, d) images, or for (R, M, d) images that differ between runs.
 
-        (R, M, K) from heads that only know the seen classes.
+        The scores are (R, M, K) if the head only knows the seen classes.
         """
         method, module = self.method, self.module
 
-        def one(state: State, memory: State, floats: Mapping[str, Any], images: Tensor) -> Tensor:
-            own_method = replace(method, **floats)
-            if isinstance(own_method, Gradient):
+        def score_run(state: State, memory: State, floats: Mapping[str, Any], images: Tensor) -> Tensor:
+            method_of_run = replace(method, **floats)
+            if isinstance(method_of_run, Gradient):
                 assert module is not None
-                return own_method.score(Net(module, state, texts), memory, images)
-            assert isinstance(own_method, ClosedForm)
-            return own_method.score(state, images, texts)
+                return method_of_run.score(Net(module, state, texts), memory, images)
+            assert isinstance(method_of_run, ClosedForm)
+            return method_of_run.score(state, images, texts)
 
-        own = features.ndim == 3
+        per_run_images = features.ndim == 3
         with torch.no_grad():
-            if self._all_alike:
-                return self._by_texts(features, texts)
-            if not self.state and not self.varying and not own:
-                return one({}, {}, {}, features).expand(self.runs, -1, -1)
-            # What solve() returned untouched by any run's data is the same for all runs: vmap only expanded it.
+            if self._scores_by_texts:
+                return self._shared_scores(features, texts)
+            if not self.state and not self.varying and not per_run_images:
+                return score_run({}, {}, {}, features).expand(self.runs, -1, -1)
+            # A tensor that solve() made without the data of a run is the same for all runs: vmap only expanded it.
             axes = {name: None if _is_expanded(value) else 0 for name, value in self.state.items()}
             state = {name: value if axes[name] == 0 else value[0] for name, value in self.state.items()}
             floats = dict(self.varying)
-            # Whoever scores a whole exam at once does so run by run, for the sake of memory.
+            # A transductive method scores the whole exam at once, so its runs are scored one by one to save memory.
             width = 1 if method.transductive else None
-            scores: Tensor = vmap(one, in_dims=(axes, 0, 0, 0 if own else None), chunk_size=width)(
+            scores: Tensor = vmap(score_run, in_dims=(axes, 0, 0, 0 if per_run_images else None), chunk_size=width)(
                 state, {**self.memory, **self.prepared(texts)}, floats, features
             )
         return scores
 
     @property
-    def _all_alike(self) -> bool:
-        """Whether the method learns nothing of images, and scores by what it prepares of class texts."""
+    def _scores_by_texts(self) -> bool:
+        """Whether the method learns nothing from images: all runs score by the same tensors made from class texts."""
         return isinstance(self.method, ClosedForm) and type(self.method).prepare is not ClosedForm.prepare
 
-    def _by_texts(self, features: Tensor, texts: Tensor) -> Tensor:
-        """(R, M, C) scores of runs that are all alike but for the images they are asked about."""
+    def _shared_scores(self, features: Tensor, texts: Tensor) -> Tensor:
+        """(R, M, C) scores of runs that differ in nothing but the images to score."""
         method = self.method
         assert isinstance(method, ClosedForm)
         learned = {name: values[0] for name, values in self.state.items()}
-        made = self._once(texts, lambda: method.prepare(learned, texts))
+        prepared = self._cached(texts, lambda: method.prepare(learned, texts))
         if features.ndim == 3:
-            return torch.stack([method.score(made, images, texts) for images in features])
-        return method.score(made, features, texts).expand(self.runs, -1, -1)
+            return torch.stack([method.score(prepared, images, texts) for images in features])
+        return method.score(prepared, features, texts).expand(self.runs, -1, -1)
 
     def prepared(self, texts: Tensor) -> State:
-        """What every run makes of these class texts before it scores images by them, each (R, ...); made once."""
+        """Tensors that every run computes from the class texts before scoring (`Gradient.prepare`), each (R, ...).
+
+        They are cached for each set of texts.
+        """
         method, module = self.method, self.module
         if not isinstance(method, Gradient) or type(method).prepare is Gradient.prepare:
             return {}
         assert module is not None
 
-        def one(state: State, memory: State, floats: Mapping[str, Any]) -> State:
+        def prepare_run(state: State, memory: State, floats: Mapping[str, Any]) -> State:
             return replace(method, **floats).prepare(Net(module, state, texts), memory)
 
-        def make() -> State:
-            return vmap(one, chunk_size=PREPARED)(dict(self.state), dict(self.memory), dict(self.varying))
+        def prepare_all() -> State:
+            return vmap(prepare_run, chunk_size=RUNS_AT_ONCE)(dict(self.state), dict(self.memory), dict(self.varying))
 
-        return self._once(texts, make)
+        return self._cached(texts, prepare_all)
 
-    def _once(self, texts: Tensor, make: Callable[[], State]) -> State:
-        """What was made of these class texts, now or before."""
-        for known, made in self._prepared:
-            if torch.equal(known, texts):
-                return made
+    def _cached(self, texts: Tensor, prepare: Callable[[], State]) -> State:
+        """The tensors prepared from these class texts, computed if they are not in the cache."""
+        for cached_texts, prepared in self._prepared:
+            if torch.equal(cached_texts, texts):
+                return prepared
         with torch.no_grad():
-            made = make()
-        self._prepared.append((texts, made))
-        return made
+            prepared = prepare()
+        self._prepared.append((texts, prepared))
+        return prepared
 
 
 def _is_expanded(value: Tensor) -> bool:
+    """Whether all runs share one tensor, which `vmap` has expanded."""
     return len(value) > 1 and value.stride(0) == 0
 
 
 Watch = Callable[[int, Fitted], None]
-"""Called with the number of epochs done and the stack as it is then; what it wants to keep it must copy."""
+"""Called after every epoch with the number of epochs done and the stack; tensors that it keeps must be copied."""
 
 
 def finite(state: State) -> Tensor:
@@ -143,6 +148,6 @@ def finite(state: State) -> Tensor:
 
 
 def _finite_rows(values: Tensor) -> Tensor:
-    # What all runs share, as a method that keeps the images does, is looked at once and not copied for each.
-    once = values[:1] if _is_expanded(values) else values
-    return once.reshape(len(once), -1).isfinite().all(1).expand(len(values))
+    # A tensor that all runs share, such as the images that a method keeps, is checked once and not copied for each run.
+    distinct = values[:1] if _is_expanded(values) else values
+    return distinct.reshape(len(distinct), -1).isfinite().all(1).expand(len(values))

@@ -1,4 +1,4 @@
-"""How much memory a stack may take, and how to notice that it took too much."""
+"""Memory of stacks: how much they may take, how much they will take, and whether it ran out; and the device."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pzsl_bench.training.fit import initialise
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 SHARE = {"cpu": 0.5, "cuda": 0.8}
-"""Default share of the memory that is free now."""
+"""The default budget, as a share of the memory that is free now."""
 
 
 def budget(text: str | None, device: torch.device, jobs: int) -> int:
-    """Bytes that the stacks of one worker may take: as asked for ("4GB"), or a share of what is free."""
+    """Bytes that the stacks of one worker may take, from --memory ("4GB") or as a share of the free memory."""
     if text is not None:
         return parse(text) // jobs
     if device.type == "cuda":
@@ -47,7 +47,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def peak_mb(device: torch.device) -> float:
-    """The largest memory this process has held: on the device, or as the operating system counts it."""
+    """The peak memory of this process in MB: on a CUDA device, or in main memory as the operating system counts it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     scale = 2**20 if sys.platform == "darwin" else 2**10
@@ -55,7 +55,7 @@ def peak_mb(device: torch.device) -> float:
 
 
 def pick_device(name: str) -> torch.device:
-    """auto, cpu, cuda or cuda:N as a device that is there."""
+    """The device called auto, cpu, cuda or cuda:N; an error in words if this machine lacks it."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
@@ -66,16 +66,16 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def replica_bytes(method: Method, studies: Studies, kept: int = 0) -> int:
-    """Predicted bytes that one more run adds to a stack of which so many earlier states are kept."""
+def replica_bytes(method: Method, studies: Studies, snapshots: int = 0) -> int:
+    """Predicted bytes that one more run adds to a stack, if so many copies of earlier states are stored."""
     images, classes = studies.candidates.shape[1:]
     width = studies.features.shape[-1]
     table = images * classes
-    own = 4 * images * width if studies.per_run_features else 0
-    own += 0 if studies.marks is None else table
+    data = 4 * images * width if studies.per_run_features else 0
+    data += 0 if studies.marks is None else table
     if not isinstance(method, Gradient):
-        # Targets, candidates, what a solver makes of them, and a few of its matrices of the feature width.
-        return own + table * 25 + 12 * 4 * width**2
+        # Targets, candidates and intermediate tables of a solver, and a few of its matrices of the feature width.
+        return data + table * 25 + 12 * 4 * width**2
     _, params, memory = initialise(method, studies, studies.uniform)
     parameters = _bytes(params) // len(studies)
     carried = _bytes(memory) // len(studies) + _bytes(method.tables(studies.of(0)))
@@ -84,10 +84,10 @@ def replica_bytes(method: Method, studies: Studies, kept: int = 0) -> int:
     activations = 4 * rows * passes * (8 * classes + 6 * width + 4 * method.hidden) + 4 * method.extra_floats(
         studies.of(0)
     )
-    # Parameters, gradient and two moments; targets, working weights and candidates; the order of an epoch. Memory is
-    # there twice while it is replaced.
-    states = (4 + kept) * parameters + (2 + kept) * carried
-    return own + states + table * 9 + activations + 8 * images
+    # Parameters, gradient and two moments; targets, working weights and candidates; the order of an epoch. While the
+    # memory of a run is replaced, the old and the new one both exist.
+    states = (4 + snapshots) * parameters + (2 + snapshots) * carried
+    return data + states + table * 9 + activations + 8 * images
 
 
 def _bytes(state: State) -> int:

@@ -1,7 +1,8 @@
-"""Optimisers over stacked parameters: one fused call for all runs when they share their settings.
+"""Optimisers for the stacked parameters of all runs.
 
-A stacked parameter is just a tensor with a leading replica axis, so PyTorch's fused kernels apply as they are. Runs
-that differ in learning rate, decay or momentum (a search is such a stack) take the broadcasting form instead.
+A stacked parameter is a tensor with a leading run axis. If the runs share their settings, PyTorch's fused kernels
+update all of them in one call. Runs that differ in learning rate, weight decay or momentum, as in a search, are updated
+with per-run settings that broadcast against the parameters.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from torch import Tensor
 from pzsl_bench.contract import Gradient
 
 EPS = 1e-8
-"""What Adam adds to the root of the second moment, unless the method has a setting `eps`."""
+"""Adam adds this to the root of the second moment, unless the method has a setting `eps`."""
 BETA_2 = 0.999
 
 
 def cosine(progress: float) -> float:
-    """The factor of the learning rate at a share of the training."""
+    """The factor of the learning rate when this share of the training is done."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -56,19 +57,20 @@ class StackedOptimiser:
                     self._broadcast_update(p, g, moment, factor)
                 return
             for p, g in zip(self.params, clipped, strict=True):
-                # PyTorch's fused kernels on a CPU read a gradient as if it lay in memory as its parameter does.
+                # PyTorch's fused kernels on a CPU assume that a gradient has the strides of its parameter.
                 p.grad = g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
             for group in self.fused.param_groups:
                 group["lr"] = self.method.lr * factor
             self.fused.step()
 
     def _value(self, name: str, like: Tensor) -> Tensor | float:
-        """A setting as a number, or as one number per run that broadcasts against a parameter."""
+        """A setting as a number, or as (R, 1, ...) numbers of the runs that broadcast against a parameter."""
         if name in self.varying:
             return self.varying[name].view(-1, *[1] * (like.ndim - 1))
         return float(getattr(self.method, name))
 
     def _clipped(self, grads: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The gradients, scaled down where the norm of a run's gradient exceeds its limit."""
         if self.method.clip == 0 and "clip" not in self.varying:
             return grads
         norm = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in grads]).sum(0).sqrt()

@@ -1,4 +1,4 @@
-"""How candidate sets become the soft labels that a method is fed with."""
+"""Feeds: how candidate sets become the soft labels that a method is trained on."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 REFINER = "proden"
 """The partial-label method whose final label weights are the refined feed."""
-PRIOR = 1
+PRIOR_VERSION = 1
 """Version of the clip_prior and s3_prior feeds; raised whenever their numbers change."""
 
-LATEST = TensorMemo()
-"""Refined labels: methods that ask for them follow each other in a grid."""
+REFINED = TensorMemo()
+"""The latest refined labels: in a grid, several methods that are fed with them follow each other."""
 
 Fit = Callable[[Sequence[Method], Studies], "Fitted"]
 
 
 def feed(kind: str, studies: Studies, fit: Fit) -> Tensor:
-    """(R, N, K) rows that sum to one."""
+    """(R, N, K) soft labels, rows that sum to one, by a feed of `FEEDS`."""
     if kind == "uniform":
         return studies.uniform
     if kind == "random":
-        return torch.stack([_one_of(c, d) for c, d in zip(studies.candidates, studies.draws, strict=True)])
+        return torch.stack([_random_candidates(c, d) for c, d in zip(studies.candidates, studies.draws, strict=True)])
     if kind == "refined":
         return refined(studies, fit)
     if kind == "clip_prior":
@@ -48,34 +48,35 @@ def feed(kind: str, studies: Studies, fit: Fit) -> Tensor:
 
 
 def feed_facts(kind: str) -> dict[str, Any]:
-    """What the labels of a feed depend on besides candidates and encoder; part of a result's identity."""
+    """Versions on which the labels of a feed depend besides candidates and encoder; part of a result's identity."""
     if kind == "refined":
         return {"refiner": [REFINER, METHODS.get(REFINER).info.version]}
-    return {"prior": PRIOR} if kind in ("clip_prior", "s3_prior") else {}
+    return {"prior": PRIOR_VERSION} if kind in ("clip_prior", "s3_prior") else {}
 
 
 def refined(studies: Studies, fit: Fit) -> Tensor:
-    """(R, N, K) the final label weights of a partial-label method.
+    """(R, N, K) the final label weights of the partial-label method `REFINER`.
 
-    Named by the draw and not by the method, so that every method is fed the same refined labels; runs that differ in
-    their settings only share them, and so do the stacks that a process trains one after the other.
+    Its random numbers are named by the draw of the candidate sets and not by the method that is fed, so all methods
+    get the same refined labels. They are computed once for runs that differ only in their settings, and cached for the
+    next stacks of the process.
     """
     names = list(dict.fromkeys(studies.draws))
 
     def train() -> Tensor:
-        once = studies.of_runs(torch.tensor([studies.draws.index(name) for name in names]))
-        own = replace(once, keys=tuple(f"{name}|refined" for name in names))
-        weights = fit([configure(REFINER, {})] * len(own), own).weights
+        one_per_draw = studies.of_runs(torch.tensor([studies.draws.index(name) for name in names]))
+        refiner_studies = replace(one_per_draw, keys=tuple(f"{name}|refined" for name in names))
+        weights = fit([configure(REFINER, {})] * len(refiner_studies), refiner_studies).weights
         assert weights is not None
         return weights
 
-    made_of = (studies.features, studies.texts, studies.scale, studies.candidates, studies.draws)
-    weights = LATEST.get(content(*made_of, fit), studies.candidates.device, train)
+    inputs = (studies.features, studies.texts, studies.scale, studies.candidates, studies.draws)
+    weights = REFINED.get(content(*inputs, fit), studies.candidates.device, train)
     return weights[[names.index(name) for name in studies.draws]]
 
 
 def clip_prior(studies: Studies) -> Tensor:
-    """(R, N, K) what the encoder itself makes of every image, zero-shot, among its candidates."""
+    """(R, N, K) the zero-shot probabilities of the encoder for every image, among its candidates."""
     width, semantics = studies.features.shape[-1], studies.texts.shape[-1]
     if width != semantics:
         raise UserError(
@@ -83,27 +84,27 @@ def clip_prior(studies: Studies) -> Tensor:
             f" but here images have {width} numbers and texts {semantics};"
             " uniform, random and refined do without"
         )
-    return _among(studies, normalise(studies.features) @ normalise(studies.texts).T)
+    return _softmax_among_candidates(studies, normalise(studies.features) @ normalise(studies.texts).T)
 
 
 def s3_prior(studies: Studies) -> Tensor:
-    """(R, N, K) the same by all names of a class: S3's score with its defaults in place of the cosine."""
+    """(R, N, K) as `clip_prior`, but by all names of a class: the score of S3 with its defaults, not the cosine."""
     if studies.synonyms is None:
         raise UserError("candidates_as: s3_prior scores images by all names of a class; here each has but its text")
     spaces = build_spaces(studies.synonyms, Compactness())
     images = normalise(studies.features)
     cosines = score_spaces(images.flatten(0, -2), spaces, Scoring())
-    return _among(studies, cosines.view(*images.shape[:-1], -1))
+    return _softmax_among_candidates(studies, cosines.view(*images.shape[:-1], -1))
 
 
-def _among(studies: Studies, cosines: Tensor) -> Tensor:
-    """(R, N, K) softmax among the candidates, at the encoder's own scale."""
+def _softmax_among_candidates(studies: Studies, cosines: Tensor) -> Tensor:
+    """(R, N, K) softmax among the candidates, with the logit scale of the encoder."""
     logits = (studies.scale * cosines).expand_as(studies.candidates)
     return logits.masked_fill(~studies.candidates, float("-inf")).softmax(-1)
 
 
-def _one_of(candidates: Tensor, draw: str) -> Tensor:
-    """(N, K) one candidate of every image, drawn once and fixed for the run."""
+def _random_candidates(candidates: Tensor, draw: str) -> Tensor:
+    """(N, K) one-hot: one random candidate of every image, fixed for the run."""
     mask = candidates.cpu().numpy()
     dice = np.where(mask, randomness.uniform(randomness.key(draw, "one of"), *mask.shape), -1.0)
     chosen = torch.from_numpy(dice.argmax(1)).to(candidates.device)

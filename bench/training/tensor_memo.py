@@ -1,4 +1,4 @@
-"""The latest results of a long computation, by the content of what they were made of."""
+"""A small cache of tensors: the key is a hash of the inputs, and the entries that were unused longest go first."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-MOST = 2**28
-"""Bytes that are kept."""
+MAX_BYTES = 2**28
+"""Default size of a cache."""
 
 
 @dataclass
 class TensorMemo:
-    """Tensors on the host, the latest ones within a budget."""
+    """A cache of tensors in main memory, of at most `budget` bytes."""
 
-    budget: int = MOST
+    budget: int = MAX_BYTES
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def get(self, key: str, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
-        """The tensor of that key on a device, made if it is not here; not to be written to."""
+        """The tensor of that key on a device, computed by `make` if it is not cached; callers must not write to it."""
         if key in self.tensors:
             self.tensors[key] = self.tensors.pop(key)
             return self.tensors[key].to(device)
-        made = make()
-        if made.nbytes <= self.budget:
-            self.tensors[key] = made.cpu()
-            while sum(tensor.nbytes for tensor in self.tensors.values()) > self.budget:
+        tensor = make()
+        if tensor.nbytes <= self.budget:
+            self.tensors[key] = tensor.cpu()
+            while sum(stored.nbytes for stored in self.tensors.values()) > self.budget:
                 self.tensors.pop(next(iter(self.tensors)))
-        return made
+        return tensor
 
 
 def content(*parts: object) -> str:
-    """A hash of tensors, by shape, device and bytes, and of whatever else prints what it is."""
+    """A hash of tensors, by type, shape, device and bytes, and of other objects, by their `repr`."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):

@@ -1,7 +1,7 @@
-"""Other looks at an image, for methods that live on augmentation.
+"""Augmented views of training images, for methods that train on several views of an image.
 
-Encoded crops are the real thing: every training image was encoded again in a few augmented forms, once. Noise on the
-features is a variant for data sets without images; no paper's own augmentation looks like it.
+There are two kinds. For crops, a few augmented forms of every training image were encoded once. Noise on the features
+is a variant for datasets without images; no paper augments in this way.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pzsl_bench.contract import Gradient, Viewed
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.training.device_random import Dice
 
-Maker = Callable[[int, int, Tensor, Tensor], Tensor]
+ViewMaker = Callable[[int, int, Tensor, Tensor], Tensor]
 """(step, epoch, (R * B,) images, (R, B, d) their features) -> (R, looks, B, d)."""
 SAMPLE = 512
-"""Images among which nearest neighbours are looked for."""
+"""The most images among which nearest neighbours are searched."""
 
 
-def view_maker(method: Gradient, varying: Mapping[str, Tensor], studies: Studies) -> Maker:
-    """What makes the views that a method asks for."""
+def view_maker(method: Gradient, varying: Mapping[str, Tensor], studies: Studies) -> ViewMaker:
+    """The function that makes the views of every batch for a method."""
     if not isinstance(method, Viewed):
         raise TypeError(f"{type(method).__name__} wants views but is not a Viewed method")
     if method.views == "noise":
@@ -36,22 +36,22 @@ def view_maker(method: Gradient, varying: Mapping[str, Tensor], studies: Studies
     return _crops(method.looks, studies.views, len(studies))
 
 
-def _crops(looks: int, crops: Tensor, runs: int) -> Maker:
+def _crops(looks: int, crops: Tensor, runs: int) -> ViewMaker:
     def make(step: int, epoch: int, picked: Tensor, features: Tensor) -> Tensor:
-        # The looks change from epoch to epoch, in turn.
-        chosen = [crops[(epoch * looks + j) % len(crops)] for j in range(looks)]
-        return torch.stack([c.index_select(0, picked).view_as(features) for c in chosen], dim=1)
+        # Epochs take the encoded crops in turn.
+        views = [crops[(epoch * looks + j) % len(crops)] for j in range(looks)]
+        return torch.stack([c.index_select(0, picked).view_as(features) for c in views], dim=1)
 
     return make
 
 
-def _noise(looks: int, strength: Tensor, studies: Studies) -> Maker:
+def _noise(looks: int, strength: Tensor, studies: Studies) -> ViewMaker:
     dice = Dice(studies.keys, studies.features.device)
     first = studies.of(0).features
-    unit = bool((first.norm(dim=1) - 1).abs().max() < 1e-3)
-    # From a run's own images, so that it does not depend on its stack.
+    unit_length = bool((first.norm(dim=1) - 1).abs().max() < 1e-3)
+    # The distance is that of the run's images, so that a run does not depend on its stack.
     images = studies.features if studies.per_run_features else first.unsqueeze(0)
-    distance = torch.stack([neighbour_distance(own) for own in images]).view(-1, 1, 1, 1)
+    distance = torch.stack([neighbour_distance(features) for features in images]).view(-1, 1, 1, 1)
     length = strength * distance / math.sqrt(first.shape[1])
     largest: dict[str, int] = {}
 
@@ -60,14 +60,14 @@ def _noise(looks: int, strength: Tensor, studies: Studies) -> Maker:
         size = largest.setdefault("noise", math.prod(shape))
         thrown = dice.throw(step, {"noise": shape}, {"noise": size})["noise"]
         noisy = features.unsqueeze(1) + length * normal(thrown)
-        return torch.nn.functional.normalize(noisy, dim=-1) if unit else noisy
+        return torch.nn.functional.normalize(noisy, dim=-1) if unit_length else noisy
 
     return make
 
 
 def neighbour_distance(features: Tensor) -> Tensor:
-    """Mean distance to the nearest other image, from some of the images."""
-    some = features[:: max(1, len(features) // SAMPLE)][:SAMPLE]
-    distance = torch.cdist(some, some)
+    """Mean distance to the nearest other image, estimated on a sample of the images."""
+    sample = features[:: max(1, len(features) // SAMPLE)][:SAMPLE]
+    distance = torch.cdist(sample, sample)
     distance.fill_diagonal_(float("inf"))
-    return distance.amin(1).mean() if len(some) > 1 else distance.new_ones(())
+    return distance.amin(1).mean() if len(sample) > 1 else distance.new_ones(())

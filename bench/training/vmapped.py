@@ -1,7 +1,6 @@
-"""A method, written for one run, lifted over the runs of a stack.
+"""Applies a method, which is written for one run, to all runs of a stack with `torch.func.vmap`.
 
-What is here is what the trainer calls at every step, and what the parity tests call with the numbers of the authors'
-own code.
+The trainer calls it at every step. Parity tests call it too, with the numbers of the authors' code.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from torch.func import vmap
 from pzsl_bench.contract import Batch, Gradient, Net, State, Update
 
 OPTIMISER_SETTINGS = ("lr", "weight_decay", "momentum", "clip")
-EVERY_BATCH = tuple(f.name for f in fields(Batch) if f.name != "texts")
-SHARED = ("progress", "epoch", "most")
-"""Parts of a batch that all runs have in common."""
+BATCH_FIELDS = tuple(f.name for f in fields(Batch) if f.name != "texts")
+SHARED_FIELDS = ("progress", "epoch", "most")
+"""Fields of a batch that are the same for all runs."""
 
 
 @dataclass(frozen=True)
 class Vmapped:
-    """One method's step, second pass and end of epoch, for all runs at once.
+    """The step, second pass and end of epoch of a method, vmapped: computed for all runs at once.
 
-    A stacked batch is a `Batch` whose tensors have a leading run axis, except for `texts` and the clock.
+    A stacked batch is a `Batch` whose tensors have a leading run axis, except for `texts`, `progress` and `epoch`.
     """
 
     method: Gradient
@@ -36,51 +35,52 @@ class Vmapped:
     texts: Tensor
 
     def step(self, params: State, batch: Batch) -> tuple[Tensor, Update]:
-        """(R,) losses, and the updates of all runs; tensors that a method leaves out are empty."""
+        """(R,) losses, and the updates of all runs."""
 
-        def one(state: State, floats: State, seen: dict[str, Any]) -> tuple[Tensor, Tensor, State, State, State]:
-            loss, update = self._own(floats).step(self._net(state), Batch(texts=self.texts, **seen))
-            return loss, *_plain(update, loss)
+        def step_run(state: State, floats: State, parts: dict[str, Any]) -> tuple[Tensor, Tensor, State, State, State]:
+            loss, update = self._method_of_run(floats).step(self._net(state), Batch(texts=self.texts, **parts))
+            return loss, *_as_tensors(update, loss)
 
-        loss, *rest = self._over_runs(one, batch)(params, self._floats, _parts(batch))
-        return loss, _update(*rest)
+        loss, *rest = self._over_runs(step_run, batch)(params, self._floats, _parts(batch))
+        return loss, _as_update(*rest)
 
     def revise(self, params: State, batch: Batch) -> Update:
-        """The updates after the optimiser's step."""
+        """The updates of all runs from the second pass, after the optimiser's step."""
 
-        def one(state: State, floats: State, seen: dict[str, Any]) -> tuple[Tensor, State, State, State]:
-            update = self._own(floats).revise(self._net(state), Batch(texts=self.texts, **seen))
-            return _plain(update, seen["features"])
+        def revise_run(state: State, floats: State, parts: dict[str, Any]) -> tuple[Tensor, State, State, State]:
+            update = self._method_of_run(floats).revise(self._net(state), Batch(texts=self.texts, **parts))
+            return _as_tensors(update, parts["features"])
 
         with torch.no_grad():
-            return _update(*self._over_runs(one, batch)(params, self._floats, _parts(batch)))
+            return _as_update(*self._over_runs(revise_run, batch)(params, self._floats, _parts(batch)))
 
     def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
-        """The updates at the end of an epoch, from (R, N, K) tables."""
+        """The updates of all runs at the end of an epoch, from (R, N, K) tables."""
 
-        def one(
+        def after_epoch_of_run(
             floats: State, weights: Tensor, candidates: Tensor, memory: State
         ) -> tuple[Tensor, State, State, State]:
-            return _plain(self._own(floats).after_epoch(epoch, weights, candidates, memory), weights)
+            return _as_tensors(self._method_of_run(floats).after_epoch(epoch, weights, candidates, memory), weights)
 
         with torch.no_grad():
-            return _update(*vmap(one)(self._floats, weights, candidates, memory))
+            return _as_update(*vmap(after_epoch_of_run)(self._floats, weights, candidates, memory))
 
     @property
     def _floats(self) -> State:
+        """The varying settings that the method reads; the optimiser's are read by the optimiser."""
         return {k: v for k, v in self.varying.items() if k not in OPTIMISER_SETTINGS}
 
-    def _own(self, floats: Mapping[str, Any]) -> Gradient:
+    def _method_of_run(self, floats: Mapping[str, Any]) -> Gradient:
         return replace(self.method, **floats) if floats else self.method
 
     def _net(self, state: State) -> Net:
         return Net(self.module, state, self.texts)
 
-    def _over_runs(self, one: Callable[..., Any], batch: Batch) -> Callable[..., Any]:
+    def _over_runs(self, function: Callable[..., Any], batch: Batch) -> Callable[..., Any]:
         axes: dict[str, Any] = {
-            name: None if name in SHARED or _is_empty(getattr(batch, name)) else 0 for name in EVERY_BATCH
+            name: None if name in SHARED_FIELDS or _is_empty(getattr(batch, name)) else 0 for name in BATCH_FIELDS
         }
-        return vmap(one, in_dims=(0, 0, axes))
+        return vmap(function, in_dims=(0, 0, axes))
 
 
 def _is_empty(part: Tensor | State) -> bool:
@@ -88,14 +88,14 @@ def _is_empty(part: Tensor | State) -> bool:
 
 
 def _parts(batch: Batch) -> dict[str, Any]:
-    return {name: getattr(batch, name) for name in EVERY_BATCH}
+    return {name: getattr(batch, name) for name in BATCH_FIELDS}
 
 
-def _plain(update: Update, like: Tensor) -> tuple[Tensor, State, State, State]:
-    """An update as vmap can return it: tensors only."""
+def _as_tensors(update: Update, like: Tensor) -> tuple[Tensor, State, State, State]:
+    """An update as vmap can return it: an empty tensor stands for weights that are None."""
     weights = like.new_zeros(0) if update.weights is None else update.weights
     return weights, update.memory, update.rows, update.notes
 
 
-def _update(weights: Tensor, memory: State, rows: State, notes: State) -> Update:
+def _as_update(weights: Tensor, memory: State, rows: State, notes: State) -> Update:
     return Update(weights if weights.numel() else None, memory, rows, notes)

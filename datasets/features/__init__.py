@@ -10,7 +10,7 @@ import numpy as np
 
 from pzsl_bench.base.errors import MissingDataError, UserError, unknown
 from pzsl_bench.base.identity import identity_hash
-from pzsl_bench.data.arrays import holds
+from pzsl_bench.data.arrays import keys_of
 from pzsl_bench.data.source import Dataset, Source, Table, dataset
 from pzsl_bench.datasets.features.content import KEYS, Content, read_content
 
@@ -109,18 +109,18 @@ class Features(Dataset):
 
 
 def files(root: Path | None) -> dict[str, Path]:
-    """What can be opened under a data folder, by name; a name that is there twice means the first."""
-    found: dict[str, Path] = {}
+    """What can be opened under a data folder: name -> path. Of two paths with one name, the first counts."""
+    paths: dict[str, Path] = {}
     for path in _candidates(root):
-        if "features" in holds(path):
-            found.setdefault(path.name if path.is_dir() else path.stem, path)
-    return found
+        if "features" in keys_of(path):
+            paths.setdefault(path.name if path.is_dir() else path.stem, path)
+    return paths
 
 
 def find(name: str, root: Path | None) -> Path:
     """The file or folder of that name under the data folder."""
     for path in _candidates(root):
-        if (path.name if path.is_dir() else path.stem) == name and (path.is_file() or holds(path)):
+        if (path.name if path.is_dir() else path.stem) == name and (path.is_file() or keys_of(path)):
             return path
     if root is None:
         place = "--data DIR is not given"
@@ -132,7 +132,7 @@ def find(name: str, root: Path | None) -> Path:
 
 
 def _candidates(root: Path | None) -> Iterator[Path]:
-    """Every .npz file and every folder, in the order in which they are looked at."""
+    """Every .npz file and every folder, in the order of search."""
     for place in PLACES if root is not None else ():
         folder = Path(root or "", place)
         yield from sorted(folder.glob("*.npz"))
@@ -140,10 +140,10 @@ def _candidates(root: Path | None) -> Iterator[Path]:
 
 
 def _checksum(content: Content, unit: bool) -> str:
-    """Of what was read, so that copies that differ only in how they are stored are one."""
+    """Hash of the content as read, so that it does not depend on how a copy is stored."""
     semantics = content.texts if content.attributes is None else content.attributes
     parts = (content.features, content.labels, content.is_test, *(() if semantics is None else (semantics,)))
-    held = {
+    facts = {
         "features": Features.info.version,
         "shape": [*content.features.shape, *(() if semantics is None else semantics.shape)],
         "content": [hashlib.sha256(np.ascontiguousarray(part).data).hexdigest() for part in parts],
@@ -151,4 +151,4 @@ def _checksum(content: Content, unit: bool) -> str:
         "unit": unit,
         "scale": content.scale,
     }
-    return identity_hash(held)
+    return identity_hash(facts)

@@ -1,4 +1,4 @@
-"""What the arrays of a features file mean together: images with labels, a split, classes with semantics."""
+"""Reading a features file: its arrays are checked together and become images with labels, a split and classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pzsl_bench.base import randomness
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.data.arrays import Arrays, holds, read
+from pzsl_bench.data.arrays import Arrays, keys_of, read
 
 KEYS = {
     "features": ("N x d", "a row for each image"),
@@ -27,10 +27,10 @@ KEYS = {
 }
 NEEDED = ("features", "labels", "class_names")
 TRAIN, SEEN_TEST, UNSEEN_TEST = 0, 1, 2
-TESTED = 0.2
-"""Share of the images of a seen class that are tested on, where the file says no split."""
-HELD_OUT = 0.25
-"""Share of the seen classes that are held out for validation, where the file names none."""
+TEST_SHARE = 0.2
+"""Share of the images of a seen class that become test images, where the file has no split."""
+VALIDATION_SHARE = 0.25
+"""Share of the seen classes that become validation classes, where the file names none."""
 MISSING = -1.0
 
 
@@ -48,9 +48,9 @@ class Content:
     unseen: tuple[int, ...]
     validation: tuple[int, ...]
     attributes: NDArray[np.float32] | None
-    """(C, a) of any origin, missing values filled."""
+    """(C, a) class semantics of any origin, with zeros for missing values."""
     texts: NDArray[np.float32] | None
-    """(C, d) in the features' own space."""
+    """(C, d) class texts in the same space as the features."""
     unit: bool
     scale: float
 
@@ -64,7 +64,7 @@ def read_content(path: Path) -> Content:
     """The checked content of a file or folder."""
     arrays = read(path, tuple(KEYS))
     if missing := [key for key in NEEDED if key not in arrays]:
-        inside = ", ".join(holds(path)) or "nothing"
+        inside = ", ".join(keys_of(path)) or "nothing"
         raise UserError(f"{path}: has no {' and no '.join(missing)}; it holds {inside}")
     names = arrays.words("class_names")
     features = arrays.matrix("features")
@@ -114,7 +114,7 @@ def _parts(
     if "split" not in arrays:
         if listed is None:
             raise UserError(f"{arrays.path}: has neither split nor unseen, one of which says what is unseen")
-        return listed, np.isin(labels, listed) | _fifth(labels, names)
+        return listed, np.isin(labels, listed) | _fifth_of_each_class(labels, names)
     split = arrays.whole("split")
     if len(split) != len(labels):
         raise arrays.bad("split", f"has {len(split)} entries, but features has {len(labels)} rows")
@@ -133,12 +133,12 @@ def _parts(
     return listed, split != TRAIN
 
 
-def _fifth(labels: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.bool_]:
-    """(N,) a fifth of the images of each class, at least one of two or more; a function of the class's name."""
+def _fifth_of_each_class(labels: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.bool_]:
+    """(N,) a fifth of the images of each class, at least one if it has two; drawn by the class's name."""
     mask = np.zeros(len(labels), dtype=bool)
     for k, name in enumerate(names):
         rows = np.flatnonzero(labels == k)
-        count = max(int(TESTED * len(rows)), int(len(rows) > 1))
+        count = max(int(TEST_SHARE * len(rows)), int(len(rows) > 1))
         mask[rows[randomness.permutation(randomness.key("features", "split", name), len(rows))[:count]]] = True
     return mask
 
@@ -146,7 +146,7 @@ def _fifth(labels: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.bool_]
 def _validation(arrays: Arrays, names: Sequence[str], seen: Sequence[int]) -> tuple[int, ...]:
     """The file's own validation classes, or a quarter of the seen ones, at least two where four are seen."""
     if "validation" not in arrays:
-        count = max(round(HELD_OUT * len(seen)), 2 if len(seen) > 3 else 1)
+        count = max(round(VALIDATION_SHARE * len(seen)), 2 if len(seen) > 3 else 1)
         order = sorted(seen, key=lambda k: randomness.key("features", "validation", names[k]))
         return tuple(sorted(order[: min(count, len(seen) - 1)]))
     listed = arrays.classes("validation", names)
@@ -161,11 +161,11 @@ def _validation(arrays: Arrays, names: Sequence[str], seen: Sequence[int]) -> tu
 
 
 def _attributes(arrays: Arrays, names: Sequence[str]) -> NDArray[np.float32]:
-    """(C, a) with zeros for missing values, which are -1 where nothing else is negative."""
+    """(C, a) the attributes. If no value but -1 is negative, -1 means missing and becomes 0."""
     values = arrays.matrix("attributes", len(names), "class_names")
     if not ((values < 0) & (values != MISSING)).any():
         values = np.where(values == MISSING, np.float32(0), values)
-    _directions(arrays, "attributes", values, names)
+    _check_directions(arrays, "attributes", values, names)
     return values
 
 
@@ -177,12 +177,12 @@ def _texts(arrays: Arrays, names: Sequence[str], width: int) -> NDArray[np.float
             f"has {values.shape[1]} columns, but features has {width}: texts come from the encoder of the features;"
             " save other semantics as attributes",
         )
-    _directions(arrays, "texts", values, names)
+    _check_directions(arrays, "texts", values, names)
     return values
 
 
-def _directions(arrays: Arrays, key: str, values: NDArray[np.float32], names: Sequence[str]) -> None:
-    """Rows that will be scaled to unit length must not be zero; a single column keeps its numbers."""
+def _check_directions(arrays: Arrays, key: str, values: NDArray[np.float32], names: Sequence[str]) -> None:
+    """Refuse zero rows, which cannot be scaled to unit length; a single column is not scaled."""
     if values.shape[1] > 1 and (empty := ~values.any(1)).any():
         raise arrays.bad(
             key, f"nothing is known of class '{names[int(empty.argmax())]}': all its values are 0 or missing"

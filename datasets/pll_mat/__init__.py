@@ -19,8 +19,8 @@ from pzsl_bench.datasets.pll_mat.catalogue import PAGE, SETS, TERMS, PublicSet, 
 from pzsl_bench.datasets.pll_mat.matfile import Content, read
 
 FOLDS = 10
-TESTED = 5
-"""A random split tests on one example in so many."""
+EXAMPLES_PER_TEST = 5
+"""A random split tests on one of so many examples."""
 SPLIT = "split"
 
 
@@ -75,15 +75,15 @@ class PLLMat(Dataset):
     def open(self) -> Source:
         """Read the file."""
         name, *protocol = self.variants
-        known = SETS[name]
-        path = find(known, self.root)
+        public_set = SETS[name]
+        path = find(public_set, self.root)
         content = read(path)
         examples, classes = content.candidates.shape
         if examples < FOLDS:
             raise UserError(f"{path}: data has {examples} rows, where {FOLDS} folds need at least {FOLDS}")
-        _warn_of_another_version(path, known)
-        kind = random_split if protocol else fold
-        split: Callable[[int], NDArray[np.bool_]] = partial(kind, f"pll_mat:{name}", examples)
+        _warn_of_another_version(path, public_set)
+        rule = random_split if protocol else fold
+        split: Callable[[int], NDArray[np.bool_]] = partial(rule, f"pll_mat:{name}", examples)
         return Source(
             labels=content.labels,
             is_test=split(0),
@@ -96,65 +96,66 @@ class PLLMat(Dataset):
             candidates=content.candidates,
             split=split,
             standardise=True,
-            ordinal=known.ordinal,
+            ordinal=public_set.ordinal,
         )
 
 
 def fold(name: str, examples: int, seed: int) -> NDArray[np.bool_]:
     """(N,) the test examples of fold seed % 10 in repetition seed // 10.
 
-    Folds are of one size, so that they can be trained together; what is left over is trained on in every fold.
+    Folds are of one size, so that they can be trained together; the remaining examples are trained on in every fold.
     """
     repetition, number = divmod(seed, FOLDS)
     size = examples // FOLDS
     order = randomness.permutation(randomness.key(name, "folds", repetition), examples)
-    return _marked(order[number * size : (number + 1) * size], examples)
+    return _mask(order[number * size : (number + 1) * size], examples)
 
 
 def random_split(name: str, examples: int, seed: int) -> NDArray[np.bool_]:
     """(N,) the test examples of a seed's own random split."""
     order = randomness.permutation(randomness.key(name, "split", seed), examples)
-    return _marked(order[: examples // TESTED], examples)
+    return _mask(order[: examples // EXAMPLES_PER_TEST], examples)
 
 
-def _marked(rows: NDArray[np.int64], examples: int) -> NDArray[np.bool_]:
+def _mask(rows: NDArray[np.int64], examples: int) -> NDArray[np.bool_]:
     mask = np.zeros(examples, dtype=bool)
     mask[rows] = True
     return mask
 
 
-def find(known: PublicSet, root: Path | None) -> Path:
+def find(public_set: PublicSet, root: Path | None) -> Path:
     """The set's file under the data folder, whatever the case and punctuation of its name."""
     if root is not None:
-        wanted = plain(Path(known.file).stem)
+        name = plain(Path(public_set.file).stem)
         for folder in (root / "pll", root):
             files = sorted(folder.glob("*")) if folder.is_dir() else []
             for path in files:
-                if path.suffix.lower() == ".mat" and plain(path.stem) == wanted:
+                if path.suffix.lower() == ".mat" and plain(path.stem) == name:
                     return path
     place = "and --data DIR is not given" if root is None else f"neither in {root / 'pll'} nor in {root}"
     raise MissingDataError(
-        f"{known.title} is not here ({known.file}, {place}); get it from {known.obtain},"
+        f"{public_set.title} is not here ({public_set.file}, {place}); get it from {public_set.obtain},"
         " put the .mat file into DIR/pll and say --data DIR"
     )
 
 
-def _warn_of_another_version(path: Path, known: PublicSet) -> None:
-    if known.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != known.sha256:
+def _warn_of_another_version(path: Path, public_set: PublicSet) -> None:
+    if public_set.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != public_set.sha256:
         warnings.warn(
-            f"{path} is not the file of {known.title} that circulates (its SHA-256 differs); results may differ too",
+            f"{path} is not the file of {public_set.title} that circulates (its SHA-256 differs);"
+            " results may differ too",
             stacklevel=3,
         )
 
 
 def _checksum(content: Content) -> str:
-    """Of what was read, so that copies that differ only in how they are stored are one."""
+    """Hash of the content as read, so that it does not depend on how a copy is stored."""
     parts = (content.features, content.labels, np.packbits(content.candidates))
-    held = {
+    facts = {
         "shape": [*content.features.shape, content.candidates.shape[1]],
         "content": [hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest() for part in parts],
     }
-    return identity_hash({"pll_mat": PLLMat.info.version, **held})
+    return identity_hash({"pll_mat": PLLMat.info.version, **facts})
 
 
 def overview() -> Table:
@@ -164,18 +165,19 @@ def overview() -> Table:
     return "Sets (candidates: mean size of the candidate sets)", [head, *rows]
 
 
-def about(known: PublicSet) -> Table:
+def about(public_set: PublicSet) -> Table:
     """All that is known of a set, one fact a row."""
-    seen = "" if known.sha256 else " (as papers report it)"
-    empty = f", {known.empty} of them without examples" if known.empty else ""
+    origin = "" if public_set.sha256 else " (as papers report it)"
+    empty = f", {public_set.empty} of them without examples" if public_set.empty else ""
+    classes = f"{public_set.classes} classes{empty}{origin}"
     facts = {
-        "task": known.task,
-        "size": f"{known.examples} examples, {known.features} features, {known.classes} classes{empty}{seen}",
-        "candidates": f"{known.candidates:.2f} on average",
-        "file": known.file + (f", {known.bytes} bytes" if known.bytes else ""),
-        "sha256": known.sha256,
-        "obtain": known.obtain,
-        "citation": known.citation,
-        "remark": known.remark,
+        "task": public_set.task,
+        "size": f"{public_set.examples} examples, {public_set.features} features, {classes}",
+        "candidates": f"{public_set.candidates:.2f} on average",
+        "file": public_set.file + (f", {public_set.bytes} bytes" if public_set.bytes else ""),
+        "sha256": public_set.sha256,
+        "obtain": public_set.obtain,
+        "citation": public_set.citation,
+        "remark": public_set.remark,
     }
-    return f"{known.title} (set)", [(f"{name}:", text) for name, text in facts.items() if text]
+    return f"{public_set.title} (set)", [(f"{name}:", text) for name, text in facts.items() if text]

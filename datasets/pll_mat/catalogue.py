@@ -25,13 +25,13 @@ class PublicSet:
     examples: int
     features: int
     classes: int
-    """As stored, those without examples included."""
+    """Classes in the file, including those without examples."""
     candidates: float
     """Mean size of the candidate sets."""
     empty: int | None = None
     """Classes without an example; None where we have not seen the file."""
     sha256: str = ""
-    """Of the file as it circulates; empty where we have not seen it."""
+    """SHA-256 of the file as it circulates; empty where we have not seen the file."""
     bytes: int | None = None
     ordinal: bool = False
     """Class numbers are positions on a scale."""
@@ -165,5 +165,5 @@ SETS = {
 
 
 def plain(name: str) -> str:
-    """A file's stem as it is compared: "Yahoo! News" and "yahoo-news" are one."""
+    """A file's stem in the form in which stems are compared: "Yahoo! News" and "yahoo-news" become the same."""
     return "".join(letter for letter in name.lower() if letter.isalnum())

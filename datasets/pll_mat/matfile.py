@@ -1,4 +1,4 @@
-"""Reading a partial-label .mat file: what is in it, checked, or one line that names the file and the field."""
+"""Reading a partial-label .mat file, with checks whose one-line errors name the file and the field."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Content:
 
 
 def read(path: Path) -> Content:
-    """The checked content of a file in the layout of the public sets; sparse and dense are all the same."""
+    """The checked content of a file in the layout of the public sets, with sparse or dense matrices."""
     raw = load(path, FIELDS, LAYOUT)
     data, target, partial = (_matrix(path, name, raw[name]) for name in FIELDS)
     features, truth = _features(path, data), _zero_one(path, "target", target)
@@ -77,7 +77,7 @@ def _features(path: Path, data: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _zero_one(path: Path, name: str, labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """(K, N) labels as they stand."""
+    """(K, N) a field of zeros and ones, as in the file, as bool."""
     other = (labels != 0) & (labels != 1)
     if other.any():
         raise UserError(f"{path}: {name} holds {labels[other][0]:g}, where only 0 and 1 belong")

@@ -1,8 +1,8 @@
 """The drawn world: textures, colours and shapes drawn by the package, and a small CLIP of its own.
 
 An image shows one object; a class is a combination such as "dotted teal circle". The encoder in `encoder/` knows
-the words, but no class of any split, seen or unseen, was ever drawn for it or written to it. The images of the
-benchmark are noisier and warmer than those it learnt from, so that there is something to adapt to.
+the words. In its pre-training, no class of any split, seen or unseen, was ever drawn or named in a caption. The images
+of the benchmark are noisier and warmer than those of its pre-training, so that methods have something to adapt to.
 
 Zero-shot with the five templates on the 6,000 test images, in percent, averaged over classes (T1 unseen among the 20
 unseen, S40 seen among the 40 seen, S and U all among 60, H their harmonic mean; standard error of T1 about one point):
@@ -12,8 +12,8 @@ unseen, S40 seen among the 40 seen, S and U all among 60, H their harmonic mean;
     1                   73.1  63.7  59.3  54.1  56.6             68.0  56.0  50.4  49.8  50.1
     2                   71.7  67.7  60.7  54.6  57.5             65.4  59.0  49.0  42.9  45.7
 
-Nothing about the world was changed after these numbers were seen. The three splits share one encoder and, pairwise, a
-few classes, so their spread tells little about other encoders.
+Images, words and splits were not changed after these numbers were seen. The three splits share one encoder and,
+pairwise, a few classes, so their spread tells little about other encoders.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TEMPLATES = tuple(f"{opening} {{}}" for opening in dict.fromkeys(OPENINGS) if op
 
 
 class ShapeImages:
-    """Images of an object each, (M,) combinations, or of several, (M, k) with -1 for none; drawn when asked for."""
+    """Images of one object, (M,) combinations, or of several, (M, k) with -1 for none; drawn when they are read."""
 
     def __init__(self, stream: int, combinations: NDArray[np.int64]):
         self.stream = stream
@@ -92,7 +92,7 @@ class Shapes(Dataset):
 
     @cached_property
     def naming(self) -> Naming:
-        """Which words classes are called by."""
+        """Whether classes have common or odd names."""
         return "odd" if "odd" in self.variants else "common"
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:

@@ -45,7 +45,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True)
 class Style:
-    """How images look. The difference between PRE and BENCH is the domain shift a method can repair."""
+    """How images look. The difference between PRE (pre-training) and BENCH is a domain shift to which methods adapt."""
 
     hue: float
     """Saturation of the background."""
@@ -76,7 +76,7 @@ def draw(stream: int, ids: Ints, combinations: Ints, style: Style) -> NDArray[np
 
 
 def _random(stream: int, purpose: str, ids: Ints, count: int) -> Floats:
-    """(n, count) uniform numbers that belong to these ids alone."""
+    """(n, count) uniform numbers, a function of each image's id alone."""
     return uniform_at(key(stream, purpose), ids[:, None] * count + np.arange(count))
 
 
@@ -85,7 +85,7 @@ def _between(u: Floats, low: float | Floats, high: float | Floats) -> Floats:
 
 
 def _planes(values: Floats) -> Plane:
-    """One number per image, to be spread over its pixels."""
+    """One number per image, in a shape that broadcasts over its pixels."""
     return values.astype(np.float32)[..., None, None]
 
 
@@ -136,7 +136,7 @@ def _background(frame: Floats, object_luminance: Floats, style: Style) -> Plane:
     base = _between(frame[:, 0:1], 0.12, 0.74) * (1 + style.hue * _between(frame[:, 1:4], -0.6, 0.6))
     luminance = base @ LUMINANCE
     gap = luminance - object_luminance
-    # Never down to black, on which a dark second colour would be lost.
+    # Never darker down to black, on which a dark second colour could not be seen.
     away = np.where((gap < 0) & (luminance > 0.38), -0.28, 0.28)
     base = base + np.where(np.abs(gap) < 0.18, away, 0.0)[:, None]
     slope = _between(frame[:, 4], 0, 0.2) / (SIDE / 2)
@@ -148,7 +148,7 @@ def _background(frame: Floats, object_luminance: Floats, style: Style) -> Plane:
 
 
 def _stroke(image: Plane, u: Floats) -> None:
-    """Paint one short thin stroke of random colour over every image, or leave it."""
+    """Paint a short thin stroke of random colour over each image with probability .6."""
     length, angle = _between(u[:, 3], 3, 12), math.pi * u[:, 4]
     dx = _AXIS[None, None, :] - _planes(SIDE * u[:, 1])
     dy = _AXIS[None, :, None] - _planes(SIDE * u[:, 2])
@@ -162,7 +162,7 @@ def _stroke(image: Plane, u: Floats) -> None:
 
 
 def _signed_distance(shapes: Ints, centre: Floats, radius: Floats, angle: Floats) -> Plane:
-    """(n, 48, 48) about how many pixels inside the outline a pixel is."""
+    """(n, 48, 48) about how many pixels inside of the outline each pixel lies."""
     dx = (_AXIS[None, None, :] - _planes(centre[:, 0])) / _planes(radius)
     dy = (_AXIS[None, :, None] - _planes(centre[:, 1])) / _planes(radius)
     c, s = _planes(np.cos(angle)), _planes(np.sin(angle))
@@ -202,7 +202,7 @@ def _second_texture(textures: Ints, inside: Plane, centre: Floats, radius: Float
 
 
 def _second_colour(colours: Ints, first: Floats, u: Floats) -> Floats:
-    """Dark in three cases of four, else light; white has no lighter shade and turns near black."""
+    """The second colour: dark in three of four cases, else light. White has no lighter shade; nearly black instead."""
     light = np.where((colours == WHITE)[:, None], 0.25 * first + 0.075, 0.25 * first + 0.75)
     return np.where(u[:, 12:13] < 0.75, 0.22 * first, light)
 
@@ -210,7 +210,7 @@ def _second_colour(colours: Ints, first: Floats, u: Floats) -> Floats:
 def _finish(stream: int, ids: Ints, image: Plane, frame: Floats, style: Style) -> NDArray[np.uint8]:
     tint = np.array(style.tint) + _between(frame[:, 6:9], -style.tint_jitter, style.tint_jitter)
     image *= _planes(tint * _between(frame[:, 9:10], 0.8, 1.15))
-    # Two 16-bit numbers added up are noise enough, and four of them fit one random word.
+    # The sum of two 16-bit numbers is good enough as noise, and a random word has four such numbers.
     half = image[0].size // 2
     words = bits(key(stream, "noise"), ids[:, None] * half + np.arange(half))
     low = (words & np.uint64(0xFFFF)) + ((words >> np.uint64(16)) & np.uint64(0xFFFF))

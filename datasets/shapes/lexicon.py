@@ -1,7 +1,7 @@
-"""The words of the drawn world: what every texture, colour and shape may be called, and how often.
+"""The words of the drawn world: the names of every texture, colour and shape, with their frequencies.
 
-Twelve words belong to more than one concept ("round" is said of circles, ovals and rings), so that names can be
-ambiguous the way natural ones are. A combination is numbered (texture * 10 + colour) * 14 + shape.
+Twelve words belong to more than one concept ("round" to circle, oval and ring), so that names can be as ambiguous as
+natural ones. A combination is numbered (texture * 10 + colour) * 14 + shape.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ KINDS = (TEXTURE_WORDS, COLOUR_WORDS, SHAPE_WORDS)
 SIZES = (len(TEXTURES), len(COLOURS), len(SHAPES))
 COMBINATIONS = len(TEXTURES) * len(COLOURS) * len(SHAPES)
 
-# Words that stand for a shape that is not told, and the words captions are built around.
+# Words that replace a shape that a caption leaves out, and the openings of captions.
 THINGS = ("thing", "object", "figure", "item")
 OPENINGS = (
     "a",

@@ -17,16 +17,16 @@ def _radius(u: Plane, v: Plane) -> Plane:
     return np.sqrt(u * u + v * v)
 
 
-def _least(*values: Plane) -> Plane:
-    least = values[0]
+def _minimum(*values: Plane) -> Plane:
+    minimum = values[0]
     for value in values[1:]:
-        least = np.minimum(least, value)
-    return least
+        minimum = np.minimum(minimum, value)
+    return minimum
 
 
 def _polygon(u: Plane, v: Plane, sides: int, offset: float) -> Plane:
     angles = [math.pi / 2 + 2 * math.pi * i / sides for i in range(sides)]
-    return _least(*(offset - (u * math.cos(a) + v * math.sin(a)) for a in angles))
+    return _minimum(*(offset - (u * math.cos(a) + v * math.sin(a)) for a in angles))
 
 
 def _star(u: Plane, v: Plane) -> Plane:
@@ -55,7 +55,7 @@ def _cross(u: Plane, v: Plane) -> Plane:
 
 def _ring(u: Plane, v: Plane) -> Plane:
     r = _radius(u, v)
-    return _least(0.92 - r, r - 0.5)
+    return _minimum(0.92 - r, r - 0.5)
 
 
 def _heart(u: Plane, v: Plane) -> Plane:
@@ -67,8 +67,8 @@ def _heart(u: Plane, v: Plane) -> Plane:
 
 def _arrow(u: Plane, v: Plane) -> Plane:
     b = np.abs(v)
-    bar = _least(0.26 - b, u + 0.95, 0.2 - u)
-    head = _least(u - 0.02, (0.95 - u - 1.2 * b) / math.hypot(1, 1.2))
+    bar = _minimum(0.26 - b, u + 0.95, 0.2 - u)
+    head = _minimum(u - 0.02, (0.95 - u - 1.2 * b) / math.hypot(1, 1.2))
     return np.maximum(bar, head)
 
 

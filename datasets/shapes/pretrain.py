@@ -1,8 +1,8 @@
 """Train the encoder that ships with the drawn world: python -m pzsl_bench.datasets.shapes.pretrain --out DIR.
 
-A small CLIP (1.8 million parameters) learns from drawn images and their captions for a fixed number of steps. What is
-shown and said is the same on every machine, but for the rounding of a pixel here and there; so are the weights, but
-for what such rounding grows to in training.
+A small CLIP (1.8 million parameters) learns from drawn images and their captions for a fixed number of steps. Images
+and captions are the same on every machine, except for the rounding of single pixels. The weights are the same except
+for what these differences grow to in training.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def learning_rate(step: int, steps: int) -> float:
 
 @contextmanager
 def fixed_arithmetic() -> Iterator[None]:
-    """One seed for the initial weights and a fixed number of threads; the caller's own ones afterwards."""
+    """One seed for the initial weights and a fixed number of threads; the caller's settings are restored afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
@@ -123,12 +123,12 @@ def _train(
     losses: list[float] = []
     begin = time.perf_counter()
     for step in range(steps):
-        shown = items(step, batch)
-        pixels = torch.from_numpy(shown.images()).permute(0, 3, 1, 2).float().div(255).sub(MEAN).div(STD)
+        batch_items = items(step, batch)
+        pixels = torch.from_numpy(batch_items.images()).permute(0, 3, 1, 2).float().div(255).sub(MEAN).div(STD)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        image, text, scale = model(pixels, tokenize(shown.captions))
+        image, text, scale = model(pixels, tokenize(batch_items.captions))
         loss = criterion(image, text, scale)
         optimiser.zero_grad()
         torch.autograd.backward(loss)

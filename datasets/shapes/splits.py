@@ -28,7 +28,7 @@ from pzsl_bench.datasets.shapes.lexicon import (
 )
 
 FIRST_FITS = (2513, 24933, 154471)
-"""What `first_fit` gives for every split, so that opening one takes milliseconds."""
+"""The results of `first_fit` for every split, stored because it takes minutes to find them."""
 SPLITS = len(FIRST_FITS)
 FAMILIES = 20
 
@@ -69,18 +69,18 @@ CONFUSABLE: tuple[dict[int, list[int]], ...] = (
 
 
 def _even(stream: int, size: int) -> list[int]:
-    """One value per family, each equally often, in random order."""
+    """One value per family, all values equally often, in random order."""
     rounds = [v for i in range(-(-FAMILIES // size)) for v in permutation(key(stream, i), size).tolist()]
     order = permutation(key(stream, "order"), FAMILIES).tolist()
     return [rounds[:FAMILIES][i] for i in order]
 
 
 def _draw(stream: int) -> Split:
-    """A split that has the right form but need not meet the conditions."""
-    # Independent orders: were texture and colour tied, one would give the other away.
+    """A split of the right form, which may or may not meet the conditions."""
+    # The orders are independent: otherwise texture and colour would be correlated, and one would reveal the other.
     bases = zip(*(_even(key(stream, kind), SIZES[kind]) for kind in range(3)), strict=True)
-    single: list[int] = []
-    whole: list[int] = []
+    single_seen: list[int] = []
+    seen_families: list[int] = []
     unseen: list[int] = []
     for family, base in enumerate(bases):
         changed = permutation(key(stream, "changed", family), 3)[:2].tolist()
@@ -91,10 +91,10 @@ def _draw(stream: int) -> Split:
             members.append(number(*(pick if k == kind else v for k, v in enumerate(base))))
         if family < FAMILIES // 2:
             unseen += members[:2]
-            single.append(members[2])
+            single_seen.append(members[2])
         else:
-            whole += members
-    return Split((*single, *whole), tuple(unseen), tuple(whole[::3]))
+            seen_families += members
+    return Split((*single_seen, *seen_families), tuple(unseen), tuple(seen_families[::3]))
 
 
 def covered(classes: Sequence[int], by: Sequence[int], times: int = 2) -> bool:
@@ -104,6 +104,7 @@ def covered(classes: Sequence[int], by: Sequence[int], times: int = 2) -> bool:
 
 
 def _fits(split: Split) -> bool:
+    """Whether a split meets the conditions."""
     rest = [c for c in split.seen if c not in split.validation]
     return (
         len({class_name(c, "odd") for c in (*split.seen, *split.unseen)}) == 3 * FAMILIES
@@ -125,7 +126,7 @@ def split(index: int) -> Split:
 
 @lru_cache
 def held_out() -> frozenset[int]:
-    """Every class of every split; the encoder's pre-training neither draws nor writes them."""
+    """Every class of every split; pre-training neither draws them nor names them in captions."""
     return frozenset(c for i in range(SPLITS) for c in (*split(i).seen, *split(i).unseen))
 
 

@@ -1,4 +1,4 @@
-"""The pre-training stream: what is drawn and written at every step, from allowed combinations only."""
+"""The pre-training stream: the images and captions of every step, from allowed combinations only."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS
 from pzsl_bench.datasets.shapes.splits import held_out
 
 BATCH = 128
-SCENES = 24 / 124
+SCENE_SHARE = 24 / 124
 """Share of images that hold two or three objects instead of one."""
-TRIPLES = 0.4
+TRIPLE_SHARE = 0.4
 """Share of scenes with a third object, which the caption leaves out."""
 STREAM = key("shapes", "pre-training", 1)
 
 
 @dataclass(frozen=True)
 class Items:
-    """What a step shows: (n, 3) combinations, -1 for an empty place, and a caption for each image."""
+    """The images of a step as (n, 3) combinations, -1 for an empty place, and a caption for each image."""
 
     ids: NDArray[np.int64]
     combinations: NDArray[np.int64]
     captions: list[str]
 
     def images(self) -> NDArray[np.uint8]:
-        """(n, 48, 48, 3)"""
+        """(n, 48, 48, 3) the drawn images."""
         return draw(STREAM, self.ids, self.combinations, PRE)
 
 
 @lru_cache
 def allowed() -> NDArray[np.int64]:
-    """Combinations that are a class of no split."""
+    """Combinations that are not a class of any split."""
     return np.array(sorted(set(range(COMBINATIONS)) - held_out()))
 
 
@@ -51,11 +51,11 @@ def items(step: int, batch: int = BATCH) -> Items:
     ids = step * batch + np.arange(batch)
     u = uniform_at(key(STREAM, "content"), ids[:, None] * 8 + np.arange(8))
     combinations = allowed()[(u[:, :3] * len(allowed())).astype(np.int64)]
-    scene = u[:, 3] < SCENES
+    scene = u[:, 3] < SCENE_SHARE
     combinations[~scene, 1] = -1
-    combinations[~(scene & (u[:, 4] < TRIPLES)), 2] = -1
+    combinations[~(scene & (u[:, 4] < TRIPLE_SHARE)), 2] = -1
     captions = phrases(STREAM, ids * 2, combinations[:, 0], _banned(), scene)
-    ends = phrases(STREAM, ids[scene] * 2 + 1, combinations[scene, 1], _banned(), scene[scene])
-    for i, end in zip(np.flatnonzero(scene).tolist(), ends, strict=True):
-        captions[i] += f" and {end}"
+    second_phrases = phrases(STREAM, ids[scene] * 2 + 1, combinations[scene, 1], _banned(), scene[scene])
+    for i, phrase in zip(np.flatnonzero(scene).tolist(), second_phrases, strict=True):
+        captions[i] += f" and {phrase}"
     return Items(ids, combinations, captions)

@@ -35,11 +35,11 @@ def _merge(pieces: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 
 def vocabulary_size() -> int:
-    """Bytes, bytes that end a word, merges, and the two marks of start and end."""
+    """Number of tokens: bytes, bytes that end a word, merges, and the two marks of start and end."""
     return 512 + len(build_merges(vocabulary())) + 2
 
 
 def merges_file() -> bytes:
-    """The whole file; no newline at its end, which open_clip would take for one more token."""
+    """The content of the merges file, without a newline at its end: open_clip would read one more token."""
     lines = ["#version: 0.2", *(" ".join(pair) for pair in build_merges(vocabulary()))]
     return gzip.compress("\n".join(lines).encode(), mtime=0)

@@ -17,9 +17,9 @@ from pzsl_bench.data.source import Dataset, Source, Table, dataset
 from pzsl_bench.datasets.xlsa17.catalogue import ARCHIVE, PAGE, SETS, TERMS, ProposedSet
 from pzsl_bench.datasets.xlsa17.files import (
     FEATURES,
-    HELD_OUT,
     PARTS,
     SPLITS,
+    VALIDATION_LIST,
     Pictures,
     Split,
     classes_of,
@@ -96,7 +96,7 @@ class XLSA17(Dataset):
                 f"{folder / FEATURES}: features: image {flat.argmax() + 1} is all zeros, which no scaling brings to"
                 f" unit length; use xlsa17:{name}:{RAW}"
             )
-        held_out = validation(folder, split, pictures, seen)
+        validation_classes = validation(folder, split, pictures, seen)
         used = np.sort(np.concatenate([split.parts[part] for part in PARTS]))
         if len(used) < len(pictures.labels):
             pictures = Pictures(pictures.features[used], pictures.labels[used])
@@ -104,10 +104,10 @@ class XLSA17(Dataset):
         return Source(
             labels=pictures.labels,
             is_test=is_test,
-            class_names=tuple(map(spoken, split.names)),
+            class_names=tuple(map(prompt_name, split.names)),
             seen=seen,
             unseen=unseen,
-            validation=held_out,
+            validation=validation_classes,
             checksum=_checksum(split, pictures, is_test, unit=not raw),
             features=pictures.features,
             texts=split.attributes,
@@ -119,12 +119,12 @@ class XLSA17(Dataset):
 def find(name: str, root: Path | None) -> Path:
     """The folder of a set under the data folder, which must have both files."""
     folders = [root / place / name for place in PLACES] if root is not None else []
-    known = [folder for folder in folders if folder.is_dir()]
-    for folder in known:
+    existing = [folder for folder in folders if folder.is_dir()]
+    for folder in existing:
         if not (absent := [file for file in (FEATURES, SPLITS) if not (folder / file).is_file()]):
             return folder
-    if known:
-        place = f"{known[0]} has no {' and no '.join(absent)}"
+    if existing:
+        place = f"{existing[0]} has no {' and no '.join(absent)}"
     elif root is None:
         place = "--data DIR is not given"
     else:
@@ -136,7 +136,7 @@ def find(name: str, root: Path | None) -> Path:
 
 
 def validation(folder: Path, split: Split, pictures: Pictures, seen: Sequence[int]) -> tuple[int, ...]:
-    """The seen classes that fold 1 holds out; none where the fold holds test images."""
+    """The seen classes that fold 1 holds out for validation; none if the fold contains test images."""
     path = folder / SPLITS
     if leaked := split.leaked:
         warnings.warn(
@@ -146,34 +146,34 @@ def validation(folder: Path, split: Split, pictures: Pictures, seen: Sequence[in
             stacklevel=2,
         )
         return ()
-    if (listed := folder / HELD_OUT).is_file():
-        path, found = listed, read_names(listed, split)
+    if (listed := folder / VALIDATION_LIST).is_file():
+        path, classes = listed, read_names(listed, split)
     elif split.has_fold:
-        found = tuple(np.unique(pictures.labels[split.parts["val_loc"]]).tolist())
+        classes = tuple(np.unique(pictures.labels[split.parts["val_loc"]]).tolist())
     else:
         return ()
-    if strangers := set(found) - set(seen):
+    if strangers := set(classes) - set(seen):
         raise UserError(f"{path}: class '{split.names[min(strangers)]}' is held out for validation, but is not seen")
-    if set(found) == set(seen):
+    if set(classes) == set(seen):
         raise UserError(f"{path}: all seen classes are held out for validation; some must be left to train on")
-    return found
+    return classes
 
 
-def spoken(name: str) -> str:
+def prompt_name(name: str) -> str:
     """A name as prompts use it: "001.Black_footed_Albatross" and "grizzly+bear" without number and signs."""
     return re.sub(r"[_+\s]+", " ", re.sub(r"^\d+\.", "", name)).strip()
 
 
 def _checksum(split: Split, pictures: Pictures, is_test: NDArray[np.bool_], unit: bool) -> str:
-    """Of what was read, so that copies that differ only in how they are stored are one."""
+    """Hash of the content as read, so that it does not depend on how a copy is stored."""
     parts = (pictures.features, pictures.labels, is_test, split.attributes)
-    held = {
+    facts = {
         "xlsa17": XLSA17.info.version,
         "shape": [*pictures.features.shape, *split.attributes.shape],
         "content": [hashlib.sha256(np.ascontiguousarray(part).data).hexdigest() for part in parts],
         "unit": unit,
     }
-    return identity_hash(held)
+    return identity_hash(facts)
 
 
 def overview() -> Table:

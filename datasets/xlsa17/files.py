@@ -1,4 +1,4 @@
-"""Reading res101.mat, att_splits.mat and class lists: checked, or one line that names the file and the field."""
+"""Reading res101.mat, att_splits.mat and class lists, with checks whose one-line errors name file and field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pzsl_bench.base.errors import UserError, unknown
 from pzsl_bench.data.matlab import load
 
-FEATURES, SPLITS, HELD_OUT = "res101.mat", "att_splits.mat", "valclasses1.txt"
+FEATURES, SPLITS, VALIDATION_LIST = "res101.mat", "att_splits.mat", "valclasses1.txt"
 FEATURE_FIELDS = "features (d x N) and labels (N x 1, classes from 1)"
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 FOLD = ("train_loc", "val_loc")
@@ -22,7 +22,7 @@ SPLIT_FIELDS = f"att (a x C), allclasses_names (C x 1) and {', '.join(PARTS)} (i
 
 @dataclass(frozen=True)
 class Pictures:
-    """N images."""
+    """Features and labels of N images."""
 
     features: NDArray[np.float32]
     """(N, d)"""
@@ -32,10 +32,10 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Split:
-    """C classes, and what their images are for."""
+    """The C classes, and which images are for training and for the tests."""
 
     names: tuple[str, ...]
-    """As the files write them."""
+    """The names of the classes as the files write them."""
     attributes: NDArray[np.float32]
     """(C, a) with zeros for missing values."""
     parts: dict[str, NDArray[np.int64]]
@@ -43,12 +43,12 @@ class Split:
 
     @property
     def leaked(self) -> int:
-        """How many seen test images are in the fold's training and validation images: all of them in version 1."""
+        """How many seen test images are among the fold's training and validation images; in version 1, all of them."""
         return sum(int(np.isin(self.parts["test_seen_loc"], self.parts[name]).sum()) for name in FOLD if self.has_fold)
 
     @property
     def has_fold(self) -> bool:
-        """Whether the file says which images are for training and validation before the refit."""
+        """Whether the file has the fold: the images for training and validation before the refit."""
         return all(name in self.parts for name in FOLD)
 
 
@@ -106,7 +106,7 @@ def classes_of(path: Path, pictures: Pictures, split: Split) -> tuple[tuple[int,
         if (beyond := images[images >= count]).size:
             raise UserError(f"{path}: {name} has image {beyond[0] + 1}, but {FEATURES} beside it has {count} images")
     train, seen_test, unseen_test = (set(pictures.labels[split.parts[name]].tolist()) for name in PARTS)
-    # Files of two sets, or of two orders of the same set, betray themselves here.
+    # Two files of different sets, or with different orders of images, are noticed here.
     for what, both in (
         ("test_unseen_loc and in trainval_loc", unseen_test & train),
         ("test_seen_loc and not in trainval_loc", seen_test - train),
@@ -120,7 +120,7 @@ def classes_of(path: Path, pictures: Pictures, split: Split) -> tuple[tuple[int,
 
 
 def _names(path: Path, value: Any) -> tuple[str, ...]:
-    """A column of cells with a name each."""
+    """The names in a column of cells."""
     cells = [np.asarray(cell).ravel() for cell in np.asarray(value).ravel()]
     names = [str(cell[0]).strip() if len(cell) == 1 and cell.dtype.kind in "US" else "" for cell in cells]
     if not names or "" in names:

@@ -34,7 +34,7 @@ from pzsl_bench.contract import (
     soft_cross_entropy,
 )
 from pzsl_bench.methods.clip_pzsl.model import Model
-from pzsl_bench.methods.clip_pzsl.relevance import among, barrier
+from pzsl_bench.methods.clip_pzsl.relevance import barrier, softmax_over_candidates
 from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
 from pzsl_bench.methods.clip_pzsl.step import training_step
 from pzsl_bench.methods.clip_pzsl.unseen import TRANSDUCTIVE, score_alone, score_together, unseen_centres
@@ -66,7 +66,7 @@ class ClipPzsl(Settings):
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
 
     def module(self, study: Study) -> nn.Module:
-        """Adapter and block."""
+        """Image adapter and mining block."""
         return Model(self, study)
 
     def first_weights(self, study: Study) -> Tensor:
@@ -75,7 +75,7 @@ class ClipPzsl(Settings):
             return study.candidates.to(study.features.dtype)
         if self.confidence == "clip":
             scores = self.confidence_sharpness * study.scale * study.features @ study.texts.T
-            return among(scores, barrier(study.candidates, scores.dtype))
+            return softmax_over_candidates(scores, barrier(study.candidates, scores.dtype))
         return study.targets
 
     def memory(self, study: Study, params: State) -> State:
@@ -87,7 +87,7 @@ class ClipPzsl(Settings):
         return {**centres, "evidence": torch.zeros_like(study.texts), "count": count}
 
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
-        """One number for every image and class where the assignment is thrown, one for every class that may hide."""
+        """One number for every image and class where the assignment is random, one for every class that may hide."""
         gumbel = {"gumbel": (images, classes)} if "gumbel" in self.block else {}
         return {**gumbel, "hide": (classes,)} if self.hide and self.block != "none" else gumbel
 
@@ -96,7 +96,7 @@ class ClipPzsl(Settings):
         return soft_cross_entropy(output, batch.weights)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
-        """One mini-batch: mine, weigh, score, refresh."""
+        """One mini-batch: mine label embeddings, weigh candidates, score, refresh confidences."""
         result: tuple[Tensor, Update] = net(
             batch.features, within=lambda model, x: training_step(self, model, x, batch)
         )
@@ -117,19 +117,21 @@ class ClipPzsl(Settings):
         centres = memory.get("centres", model.centres)
         assert centres is not None
         block, seen = model.block, len(centres)
-        sharp = self.assignment_sharpness * model.scale
-        known, new = texts[:seen], texts[seen:]
+        assignment_scale = self.assignment_sharpness * model.scale
+        seen_texts, new_texts = texts[:seen], texts[seen:]
         embeddings = block.read(centres)
-        if len(new) == 0:
+        if len(new_texts) == 0:
             return x @ embeddings.T
         # Without a block there is nothing to run on test images.
         if self.block != "none" and self.unseen in ("single_image", *TRANSDUCTIVE):
-            base, every = torch.cat([self.base(known, centres), new]), torch.cat([centres, new])
+            base, all_centres = torch.cat([self.base(seen_texts, centres), new_texts]), torch.cat([centres, new_texts])
             if self.unseen == "single_image":
-                return score_alone(block, x, base, every, sharp)
+                return score_alone(block, x, base, all_centres, assignment_scale)
             size = self.batch if self.unseen == "batch" else len(x)
-            return score_together(block, x, base, every, sharp, self.eta, self.block, size)
+            return score_together(block, x, base, all_centres, assignment_scale, self.eta, self.block, size)
         if self.unseen == "bypass":
-            return x @ torch.cat([embeddings, normalise(new)]).T
-        others = unseen_centres(self.unseen, block, known, new, centres, self.transfer_sharpness * model.scale, sharp)
+            return x @ torch.cat([embeddings, normalise(new_texts)]).T
+        others = unseen_centres(
+            self.unseen, block, seen_texts, new_texts, centres, self.transfer_sharpness * model.scale, assignment_scale
+        )
         return x @ torch.cat([embeddings, block.read(others)]).T

@@ -1,14 +1,14 @@
 """Semantic mining: K-means cross-attention between the images of a batch and the label embeddings.
 
-Classes compete for every image (a k-means assignment), and each class moves by what its images say:
+Classes compete for every image (a k-means assignment), and each class moves by the pooled images assigned to it:
 
     Z = kappa norm(X) Wq norm(C)^T        scores of images for classes, (B, K)
     A = assign(Z)                         each image to one class, (B, K)
-    M = A^T norm(X) / max(1, n)^eta       what the n images of a class have in common, (K, d)
+    M = A^T norm(X) / max(1, n)^eta       the n images of a class, pooled, (K, d)
     C' = base + M Wo + bo                 for classes with images; the others keep their stored C
     E = unit(C' + FFN(LN(C')))            label embeddings as they are used for scoring
 
-A and M are of the images that the caller gathers: of one batch, or of many (`gathered`, `shared`).
+The caller decides which images A and M are computed from, one batch or many (`class_sums`, `pool_sums`).
 
 Images come as unit vectors. Wq starts as the identity and Wo, bo and the last layer of FFN at zero, so that training
 starts at zero-shot CLIP: the first assignment is the nearest text and the first label embeddings are the texts.
@@ -61,12 +61,12 @@ class SemanticMining(nn.Module):
         """(B, d) unit images, (K, d) -> (B, K); `ln` divides by sqrt(d) instead of multiplying by `scale`."""
         keys = normalise(centres) if self.norm == "l2" else centres
         factor = scale if self.norm == "l2" else 1 / math.sqrt(x.shape[-1])
-        # There are fewer classes than images: the query meets the keys first.
+        # The query is multiplied with the keys first, as there are fewer classes than images.
         return self.values(x) @ (self.query @ keys.T * factor)
 
-    def moved(self, base: Tensor, centres: Tensor, common: Tensor, filled: Tensor) -> Tensor:
-        """(K, d) base plus visual evidence where a class has images, what is stored where it has none."""
-        return torch.where(filled.unsqueeze(-1), base + self.out(common), centres)
+    def moved(self, base: Tensor, centres: Tensor, pooled: Tensor, filled: Tensor) -> Tensor:
+        """(K, d) base plus visual evidence where a class has images, the stored centre where it has none."""
+        return torch.where(filled.unsqueeze(-1), base + self.out(pooled), centres)
 
     def read(self, centres: Tensor) -> Tensor:
         """(K, d) unit label embeddings."""
@@ -90,7 +90,7 @@ class FeedForward(nn.Module):
 
 
 def assign(kind: str, scores: Tensor, soft: Tensor, uniform: Tensor | None = None) -> Tensor:
-    """(B, K) assignment of images to classes by one of the rules; `uniform` feeds those that throw dice.
+    """(B, K) assignment of images to classes by one of the rules; `uniform` holds random numbers for rules with noise.
 
     `soft` is the softmax of the scores over the classes.
     """
@@ -129,20 +129,20 @@ def gumbel(uniform: Tensor) -> Tensor:
     return -torch.log((-torch.log1p(-uniform)).clamp(min=tiny))
 
 
-def gathered(assignment: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+def class_sums(assignment: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """(K, d) sum of the images of each class, and (K,) how many they are."""
     return assignment.T @ values, assignment.detach().sum(0)
 
 
-def shared(total: Tensor, count: Tensor, eta: Tensor | float) -> Tensor:
-    """(K, d) what the images of each class have in common, from their sum and number.
+def pool_sums(total: Tensor, count: Tensor, eta: Tensor | float) -> Tensor:
+    """(K, d) the images of each class pooled, from their sum and number.
 
     eta = 1 is their mean (true k-means), eta = 0 their sum (as the group's code and kMaX-DeepLab have it).
     """
     return total / count.clamp(min=1).pow(eta).unsqueeze(-1)
 
 
-def common(assignment: Tensor, values: Tensor, eta: Tensor | float) -> tuple[Tensor, Tensor]:
-    """(K, d) what the images of each class have in common, and (K,) how many they are."""
-    total, count = gathered(assignment, values)
-    return shared(total, count, eta), count
+def pool(assignment: Tensor, values: Tensor, eta: Tensor | float) -> tuple[Tensor, Tensor]:
+    """(K, d) the images of each class pooled, and (K,) how many they are."""
+    total, count = class_sums(assignment, values)
+    return pool_sums(total, count, eta), count

@@ -1,4 +1,4 @@
-"""Named settings of CLIP-PZSL: what each part is worth, and what its relatives do."""
+"""Named settings of CLIP-PZSL: ablations of its parts, and settings nearest to related methods."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 BATCH: dict[str, Any] = {"evidence": "batch"}
 PLAIN: dict[str, Any] = {**BATCH, "relevance_fades": False, "frozen_share": 0.0}
-"""What we added to what the abstract says, switched off."""
+"""Switches off what we added to the abstract."""
 MINIMAL: dict[str, Any] = {**PLAIN, "block": "none", "anchor": 0.0}
 LINEAGE: dict[str, Any] = {
     **PLAIN,
@@ -62,8 +62,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "anchor_0.1": {"anchor": 0.1},
     "anchor_1": {"anchor": 1.0},
 }
-"""The defaults with one change each: the rows of the grid `ablation`. What concerns evidence that a batch gives itself
-comes with it and is one change from `batch_evidence`, `leave_one_out` one from hard assignment with it."""
+"""The defaults with one change each: the rows of the grid `ablation`. Changes that need `evidence: batch` set it too
+and are one change from `batch_evidence`; `leave_one_out` is one change from hard assignment with `evidence: batch`."""
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "minimal": MINIMAL,

@@ -7,24 +7,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 ALIGNMENTS = ("cosine", "contrastive", "mse", "none")
-FAR = 1e30
-FAINT = 1e-30
+BARRIER_HEIGHT = 1e30
+"""How far the barrier puts other labels below the candidates."""
+TINY_RELEVANCE = 1e-30
+"""Added to every relevance, so that weights do not all vanish."""
 
 
 def barrier(candidates: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B, K) 0 on the candidates and far below every logit elsewhere; adding it is much faster than masking."""
-    return (candidates.to(dtype) - 1) * FAR
+    """(B, K) 0 on the candidates and far below every logit elsewhere. Adding it is much faster than masking."""
+    return (candidates.to(dtype) - 1) * BARRIER_HEIGHT
 
 
-def among(logits: Tensor, barrier: Tensor) -> Tensor:
-    """(B, K) softmax over the candidates only."""
-    return (logits + barrier).softmax(-1)
+def softmax_over_candidates(logits: Tensor, walls: Tensor) -> Tensor:
+    """(B, K) softmax over the candidates only; `walls` is their barrier."""
+    return (logits + walls).softmax(-1)
 
 
 def combined(relevance: Tensor, confidences: Tensor) -> Tensor:
-    """(B, K) relevance times confidence in rows that sum to one; confidences alone where the two exclude another."""
-    # What is added is lost in rounding wherever a product can be represented.
-    weights = confidences * (relevance + FAINT)
+    """(B, K) relevance times confidence in rows that sum to one; confidences alone where all products are 0."""
+    # The small addition is lost in rounding wherever a product can be represented.
+    weights = confidences * (relevance + TINY_RELEVANCE)
     return weights / weights.sum(-1, keepdim=True)
 
 
@@ -41,8 +43,8 @@ def alignment(kind: str, cosines: Tensor, weights: Tensor, embeddings: Tensor, s
     if kind == "mse":
         return (1 - 2 * (weights * cosines).sum(-1) + (weights @ embeddings).square().sum(-1)).mean()
     logits = scale * cosines
-    both = F.log_softmax(logits, -1) + F.log_softmax(logits, -2)
-    return -(weights * both).sum(-1).mean() / 2
+    log_shares = F.log_softmax(logits, -1) + F.log_softmax(logits, -2)
+    return -(weights * log_shares).sum(-1).mean() / 2
 
 
 def spread(weights: Tensor, count: Tensor) -> Tensor:

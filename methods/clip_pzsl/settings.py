@@ -18,7 +18,7 @@ from pzsl_bench.methods.clip_pzsl.unseen import ROUTES, TRANSDUCTIVE
 
 @dataclass(frozen=True)
 class Settings(Gradient):
-    """What can be set, and what follows from it."""
+    """The settings, and properties that follow from them."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
@@ -103,7 +103,7 @@ class Settings(Gradient):
         return self.evidence == "memory" and self.block != "none"
 
     def base(self, texts: Tensor, centres: Tensor) -> Tensor:
-        """(K, d) what the evidence of images is added to: the texts, or the label embeddings as they are."""
+        """(K, d) the rows to which the evidence of images is added: the texts, or the stored label embeddings."""
         return texts if self.labels in ("ema", "frozen") else centres
 
 

@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pzsl_bench.contract import Batch, Output, State, Update
-from pzsl_bench.methods.clip_pzsl.mining import assign, entropy, gathered, hard, shared
+from pzsl_bench.methods.clip_pzsl.mining import assign, class_sums, entropy, hard, pool_sums
 from pzsl_bench.methods.clip_pzsl.model import Model
-from pzsl_bench.methods.clip_pzsl.relevance import alignment, among, barrier, combined, spread
+from pzsl_bench.methods.clip_pzsl.relevance import alignment, barrier, combined, softmax_over_candidates, spread
 from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
 
 
 class Mined(NamedTuple):
-    """What the block makes of a batch."""
+    """The outputs of the mining block for a batch."""
 
-    kept: Tensor
-    """(K, d) what the stored label embeddings move to."""
+    target_centres: Tensor
+    """(K, d) the rows that the stored label embeddings move towards."""
     embeddings: Tensor
     """(K, d) unit label embeddings as the loss sees them."""
     cosines: Tensor
@@ -30,11 +30,11 @@ class Mined(NamedTuple):
     soft: Tensor | None = None
     """(B, K) their softmax."""
     remembered: State | None = None
-    """Sums and counts of the images of every class, of this batch and earlier ones; None where they are not kept."""
+    """Sums and counts of the images of every class, of this batch and earlier ones; None where none are stored."""
 
 
 def training_step(settings: Settings, model: Model, x: Tensor, batch: Batch) -> tuple[Tensor, Update]:
-    """Loss of a mini-batch of adapted images x (B, d), and what the batch changes besides the parameters."""
+    """Loss of a mini-batch of adapted images x (B, d), and the update of everything besides the parameters."""
     centres = batch.memory.get("centres", model.centres)
     assert centres is not None
     mined = mine(settings, model, x, centres, batch)
@@ -53,14 +53,14 @@ def training_step(settings: Settings, model: Model, x: Tensor, batch: Batch) -> 
     with torch.no_grad():
         update = Update(
             refreshed(settings, model, constant, batch, walls),
-            {**stored(settings, centres, mined.kept.detach()), **(mined.remembered or {})},
+            {**stored(settings, centres, mined.target_centres.detach()), **(mined.remembered or {})},
             notes=notes(weights, mined, batch),
         )
     return loss, update
 
 
 def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Batch) -> Mined:
-    """The block on this batch."""
+    """Run the mining block on a batch."""
     block = model.block
     if settings.block == "none":
         embeddings = block.read(centres)
@@ -70,7 +70,7 @@ def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Ba
     if settings.mask_candidates:
         scores = scores + 2 * barrier(batch.candidates, scores.dtype)
     if hidden is not None:
-        # An image whose candidates are all hidden rather counts for one of them, that is for none, than elsewhere.
+        # An image whose candidates are all hidden is assigned to one of them, which has no effect, not elsewhere.
         scores = scores + barrier(~hidden, scores.dtype)
     soft = scores.softmax(-1)
     assignment = assign(settings.block, scores, soft, batch.dice.get("gumbel"))
@@ -78,30 +78,30 @@ def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Ba
         assignment = assignment * batch.weights.amax(-1, keepdim=True)
     base = settings.base(batch.texts, centres)
     values = block.values(x)
-    total, count = gathered(assignment, values)
+    total, count = class_sums(assignment, values)
     remembered = None
     if settings.remembers:
-        # An image scored against evidence of its own is told its label: where a batch has few images of a
-        # class, the block learns to hand them back, and nothing that holds for others.
+        # Evidence that contains the scored image itself gives its label away: where a batch has few images of a class,
+        # the block would learn to reproduce them, which helps no other image.
         remembered = {
             "evidence": (1 - settings.evidence_rate) * batch.memory["evidence"] + total.detach(),
             "count": (1 - settings.evidence_rate) * batch.memory["count"] + count,
         }
         total, count = batch.memory["evidence"], batch.memory["count"]
-    mean = shared(total, count, settings.eta)
-    kept = new = block.moved(base, centres, mean, count > 0)
+    mean = pool_sums(total, count, settings.eta)
+    target_centres = new = block.moved(base, centres, mean, count > 0)
     if hidden is not None:
-        kept = torch.where(hidden.unsqueeze(-1), centres, new)
+        target_centres = torch.where(hidden.unsqueeze(-1), centres, new)
         new = torch.where(hidden.unsqueeze(-1), batch.texts, new)
     embeddings = block.read(centres if settings.loss_embeddings == "lagged" else new)
     cosines = x @ embeddings.T
     if settings.leave_one_out:
-        shown = assignment if hidden is None else assignment * ~hidden
-        cosines = without_own(settings, model, x, values, shown, base, centres, cosines)
-    return Mined(kept, embeddings, cosines, scores, soft, remembered)
+        visible = assignment if hidden is None else assignment * ~hidden
+        cosines = without_own_image(settings, model, x, values, visible, base, centres, cosines)
+    return Mined(target_centres, embeddings, cosines, scores, soft, remembered)
 
 
-def without_own(
+def without_own_image(
     settings: Settings,
     model: Model,
     x: Tensor,
@@ -112,13 +112,13 @@ def without_own(
     cosines: Tensor,
 ) -> Tensor:
     """Cosines in which the class an image was assigned to is rebuilt without that image."""
-    own = hard(assignment.detach()) * (assignment.detach() > 0)
-    total = own @ (assignment.T @ values)
-    others = own @ assignment.detach().sum(0) - assignment.detach().amax(-1)
+    assigned = hard(assignment.detach()) * (assignment.detach() > 0)
+    total = assigned @ (assignment.T @ values)
+    others = assigned @ assignment.detach().sum(0) - assignment.detach().amax(-1)
     mean = (total - assignment.amax(-1, keepdim=True) * values) / others.clamp(min=1).pow(settings.eta).unsqueeze(-1)
-    moved = model.block.moved(own @ base, own @ centres, mean, others > 0.5)
+    moved = model.block.moved(assigned @ base, assigned @ centres, mean, others > 0.5)
     alone = (x * model.block.read(moved)).sum(-1, keepdim=True)
-    return torch.where(own > 0, alone, cosines)
+    return torch.where(assigned > 0, alone, cosines)
 
 
 def candidate_weights(settings: Settings, model: Model, cosines: Tensor, batch: Batch, walls: Tensor) -> Tensor:
@@ -131,7 +131,9 @@ def candidate_weights(settings: Settings, model: Model, cosines: Tensor, batch: 
         relevance = (1 + cosines) / 2
     else:
         scale = settings.relevance_sharpness * model.scale
-        relevance = among((scale * (1 - batch.progress) if settings.relevance_fades else scale) * cosines, walls)
+        relevance = softmax_over_candidates(
+            (scale * (1 - batch.progress) if settings.relevance_fades else scale) * cosines, walls
+        )
     return combined(relevance, batch.weights) if settings.normalise_weights else batch.weights * relevance
 
 
@@ -139,23 +141,23 @@ def refreshed(settings: Settings, model: Model, cosines: Tensor, batch: Batch, w
     """(B, K) confidences after this visit."""
     if settings.relevance == "uniform":
         return None
-    fresh = among(settings.confidence_sharpness * model.scale * cosines, walls)
+    fresh = softmax_over_candidates(settings.confidence_sharpness * model.scale * cosines, walls)
     return torch.lerp(batch.weights, fresh, (1 - settings.confidence_momentum) * (batch.epoch >= settings.warmup))
 
 
 def stored(settings: Settings, centres: Tensor, new: Tensor) -> State:
-    """The label embeddings as they are kept."""
+    """The stored label embeddings after this batch; empty where they do not move."""
     if settings.labels in ("learnable", "frozen") or settings.block == "none":
         return {}
     return {"centres": centres + settings.labels_rate * (new - centres)}
 
 
 def notes(weights: Tensor, mined: Mined, batch: Batch) -> State:
-    """How decided the labels are: largest weight, spread over the candidates, entropy of the assignment."""
-    notes = {
+    """Measures of how certain the labels are: largest confidence, spread of the weights, entropy of the assignment."""
+    measures = {
         "confidence": batch.weights.amax(-1).mean(),
         "spread": spread(weights, batch.candidates.sum(-1)).mean(),
     }
     if mined.scores is not None and mined.soft is not None:
-        notes["assignment_entropy"] = entropy(mined.scores.detach(), mined.soft.detach()).mean()
-    return notes
+        measures["assignment_entropy"] = entropy(mined.scores.detach(), mined.soft.detach()).mean()
+    return measures

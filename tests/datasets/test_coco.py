@@ -44,8 +44,8 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def save(folder: Path, part: str, held: Any) -> None:
-    (folder / f"annotations/instances_{part}.json").write_text(json.dumps(held))
+def save(folder: Path, part: str, content: Any) -> None:
+    (folder / f"annotations/instances_{part}.json").write_text(json.dumps(content))
 
 
 def test_the_zero_shot_split_has_48_seen_and_17_unseen_categories(data: Path):
@@ -82,9 +82,9 @@ def test_an_annotation_of_nothing_is_named_by_its_position(data: Path):
         find_dataset("coco:80", data).open()
 
 
-@pytest.mark.parametrize("held", [[], {"images": []}, {"images": [], "categories": [], "annotations": [3]}])
-def test_another_json_file_is_refused_in_one_line(data: Path, held: Any):
-    save(data / "coco", "train2014", held)
+@pytest.mark.parametrize("content", [[], {"images": []}, {"images": [], "categories": [], "annotations": [3]}])
+def test_another_json_file_is_refused_in_one_line(data: Path, content: Any):
+    save(data / "coco", "train2014", content)
     with pytest.raises(UserError, match=r"instances_train2014.json: is no file of COCO instances") as error:
         find_dataset("coco:80", data).open()
     assert "\n" not in str(error.value)

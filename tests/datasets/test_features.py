@@ -237,12 +237,12 @@ BAD: dict[str, tuple[Keys, str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_file_is_one_line_that_names_file_and_key(tmp_path: Path, case: str) -> None:
-    changed, said = BAD[case]
+    changed, reason = BAD[case]
     changed = {k: np.array(v, dtype=object) if case == "objects" else v for k, v in changed.items()}
     with pytest.raises(UserError) as error:
         opened(tmp_path, **changed)
     message = str(error.value)
-    assert said in message
+    assert reason in message
     assert message.startswith(f"{tmp_path / 'mine.npz'}: ") and "\n" not in message
 
 

@@ -61,12 +61,12 @@ def test_features_must_say_of_which_images_they_are(data: Path):
         find_dataset("open_images", data).open()
 
 
-@pytest.mark.parametrize("said", ["0.7", "", "yes"])
-def test_a_row_that_nobody_verified_is_named_with_its_file_and_line(data: Path, said: str, monkeypatch):
+@pytest.mark.parametrize("confidence", ["0.7", "", "yes"])
+def test_a_row_that_nobody_verified_is_named_with_its_file_and_line(data: Path, confidence: str, monkeypatch):
     monkeypatch.setattr(open_images, "CHUNK", 1)
     path = data / "open_images/2018_04/train/train-annotations-human-imagelabels.csv"
-    path.write_text(HEAD + f"a1,verification,/m/01,1\na2,verification,/m/02,{said}\n")
-    with pytest.raises(UserError, match=f"human-imagelabels.csv: line 3: Confidence is '{said}'"):
+    path.write_text(HEAD + f"a1,verification,/m/01,1\na2,verification,/m/02,{confidence}\n")
+    with pytest.raises(UserError, match=f"human-imagelabels.csv: line 3: Confidence is '{confidence}'"):
         find_dataset("open_images", data).open()
 
 

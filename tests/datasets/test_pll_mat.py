@@ -56,11 +56,11 @@ def any_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_file_is_read_as_it_stands(tmp_path: Path) -> None:
     write(tmp_path)
-    source, given = opened(tmp_path), fields()
+    source, written = opened(tmp_path), fields()
     assert source.features is not None and source.candidates is not None
-    np.testing.assert_allclose(source.features, given["data"], rtol=1e-6)
-    np.testing.assert_array_equal(source.labels, given["target"].argmax(0))
-    np.testing.assert_array_equal(source.candidates, given["partial_target"].T == 1)
+    np.testing.assert_allclose(source.features, written["data"], rtol=1e-6)
+    np.testing.assert_array_equal(source.labels, written["target"].argmax(0))
+    np.testing.assert_array_equal(source.candidates, written["partial_target"].T == 1)
     assert (source.seen, source.unseen, source.validation) == (tuple(range(5)), (), ())
     assert source.standardise and not source.ordinal and source.texts is None
 
@@ -166,13 +166,13 @@ BAD: dict[str, tuple[Fields, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("flaw", BAD)
 def test_a_flawed_file_is_one_line_that_names_file_and_field(tmp_path: Path, flaw: str) -> None:
-    changed, said = BAD[flaw]
+    changed, fragments = BAD[flaw]
     path = write(tmp_path, **changed)
     with pytest.raises(UserError) as error:
         opened(tmp_path)
     message = str(error.value)
     assert message.startswith(f"{path}: ") and "\n" not in message
-    for words in said:
+    for words in fragments:
         assert words in message
 
 
@@ -241,7 +241,7 @@ def test_the_second_word_chooses_the_protocol(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ("pll_mat", "pll_mat:msrcv2"),
         ("pll_mat:msrcv", "did you mean 'msrcv2'"),
@@ -249,8 +249,8 @@ def test_the_second_word_chooses_the_protocol(tmp_path: Path) -> None:
         ("pll_mat:msrcv2:split:split", "'split'"),
     ],
 )
-def test_a_misspelt_set_or_protocol_is_told(spec: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_a_misspelt_set_or_protocol_is_told(spec: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         find_dataset(spec)
 
 

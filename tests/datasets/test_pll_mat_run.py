@@ -178,7 +178,7 @@ def one_line(result: Result) -> str:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("rates=[0.3]", "ages.yaml: ambiguity 'given' has no rate: write rates: [0]"),
         ("datasets=[shapes]", "dataset 'shapes' comes with true labels, not with candidate sets"),
@@ -186,9 +186,9 @@ def one_line(result: Result) -> str:
         ("datasets=['pll_mat:fgnet']", "did you mean 'fg_net'"),
     ],
 )
-def test_a_mistake_with_given_sets_is_told_before_anything_runs(folder: Path, change: str, said: str) -> None:
+def test_a_mistake_with_given_sets_is_told_before_anything_runs(folder: Path, change: str, message: str) -> None:
     for command in ("plan", "run"):
-        assert said in one_line(call(command, "--grid", "ages.yaml", *data(), "--set", change))
+        assert message in one_line(call(command, "--grid", "ages.yaml", *data(), "--set", change))
     assert not Path("results").exists()
 
 

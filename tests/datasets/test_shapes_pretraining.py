@@ -29,9 +29,9 @@ def phrases_of(caption: str) -> list[str]:
 @cache
 def readings(phrase: str) -> frozenset[int]:
     """Every combination the words of a phrase may name; empty when an attribute is not told."""
-    told = [[MEANINGS[kind][w] for w in phrase.split() if MEANINGS[kind][w]] for kind in range(3)]
-    assert all(len(words) <= 1 for words in told), phrase
-    return frozenset(number(*v) for v in product(*(words[0] if words else () for words in told)))
+    meanings = [[MEANINGS[kind][w] for w in phrase.split() if MEANINGS[kind][w]] for kind in range(3)]
+    assert all(len(words) <= 1 for words in meanings), phrase
+    return frozenset(number(*v) for v in product(*(words[0] if words else () for words in meanings)))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from pzsl_bench.data.source import find_dataset
 from pzsl_bench.datasets.shapes.lexicon import COMBINATIONS, KINDS, class_name, parts
-from pzsl_bench.datasets.shapes.synonyms import MOST, concept_words, phrases
+from pzsl_bench.datasets.shapes.synonyms import MAX_PHRASES, concept_words, phrases
 from pzsl_bench.synonyms.words import look_up
 
 
@@ -17,12 +17,12 @@ from pzsl_bench.synonyms.words import look_up
 def test_phrases_are_the_most_frequent_ways_to_say_a_class(combination: int) -> None:
     kinds = [dict(list(kind.values())[value]) for kind, value in zip(KINDS, parts(combination), strict=True)]
     share = {" ".join(words): kinds[0][words[0]] * kinds[1][words[1]] * kinds[2][words[2]] for words in product(*kinds)}
-    said = phrases(combination)
-    assert len(said) == len(set(said)) == min(MOST, len(share))
-    assert said[0] == class_name(combination)
-    shares = [share[phrase] for phrase in said]
+    names = phrases(combination)
+    assert len(names) == len(set(names)) == min(MAX_PHRASES, len(share))
+    assert names[0] == class_name(combination)
+    shares = [share[phrase] for phrase in names]
     assert shares == sorted(shares, reverse=True)
-    assert shares[-1] >= max((share[phrase] for phrase in set(share) - set(said)), default=0)
+    assert shares[-1] >= max((share[phrase] for phrase in set(share) - set(names)), default=0)
 
 
 @pytest.mark.parametrize("spec", ["shapes", "shapes:odd", "shapes:split2:odd", "scenes"])

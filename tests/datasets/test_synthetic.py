@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -157,13 +156,8 @@ def test_a_world_without_the_word_tags_is_what_it_was() -> None:
     assert make("synthetic:tags:seen=20").checksum == make("synthetic:seen=20:tags").checksum
 
 
-def test_cub_has_the_size_of_cub_and_is_made_in_a_second() -> None:
-    best = float("inf")
-    for _ in range(3):
-        began = time.process_time()
-        s = make("synthetic:cub")
-        best = min(best, time.process_time() - began)
-    assert best < 1.0
+def test_cub_has_the_size_of_cub() -> None:
+    s = make("synthetic:cub")
     assert s.features is not None and s.features.shape[1] == 512
     assert (~s.is_test).sum() == 7057
     assert (len(s.seen), len(s.unseen)) == (150, 50)
@@ -187,7 +181,7 @@ def test_settings_follow_a_preset() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ("synthetic:cubs", "did you mean 'cub'"),
         ("synthetic:tag", "did you mean 'tags'"),
@@ -203,8 +197,8 @@ def test_settings_follow_a_preset() -> None:
         ("synthetic:gap=5", r"gap must lie in \[0.05, 1.61\]"),
     ],
 )
-def test_wrong_words_are_told_before_anything_is_made(spec: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_wrong_words_are_told_before_anything_is_made(spec: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         find_dataset(spec)
 
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from pzsl_bench.base.errors import MissingDataError, UserError
 from pzsl_bench.cli.main import app
 from pzsl_bench.data.source import Source, find_dataset
-from pzsl_bench.datasets.xlsa17 import spoken
+from pzsl_bench.datasets.xlsa17 import prompt_name
 from pzsl_bench.datasets.xlsa17.catalogue import SETS
-from pzsl_bench.datasets.xlsa17.files import HELD_OUT, PARTS, read_names, read_split
+from pzsl_bench.datasets.xlsa17.files import PARTS, VALIDATION_LIST, read_names, read_split
 from pzsl_bench.reports.landmark import LANDMARKS, load_landmark
 from pzsl_bench.running.opened import load_problem
 
@@ -81,10 +81,10 @@ def opened(root: Path, spec: str = "xlsa17:AWA2") -> Source:
 
 def leaking() -> Fields:
     """The fold as the first version has it: the seen test images are in it."""
-    given, labels = splits(), np.tile(np.arange(6), 10)
-    both = np.concatenate([given["trainval_loc"], given["test_seen_loc"]])
-    held = (labels[both.astype(int) - 1] == 3)[:, 0]
-    return {"train_loc": both[~held], "val_loc": both[held]}
+    written, labels = splits(), np.tile(np.arange(6), 10)
+    both = np.concatenate([written["trainval_loc"], written["test_seen_loc"]])
+    is_held_out = (labels[both.astype(int) - 1] == 3)[:, 0]
+    return {"train_loc": both[~is_held_out], "val_loc": both[is_held_out]}
 
 
 @pytest.mark.parametrize("place", ["xlsa17", "xlsa17/data"])
@@ -102,9 +102,9 @@ def test_files_are_read_as_they_mean_it(tmp_path: Path, place: str) -> None:
 
 def test_a_missing_attribute_is_zero_and_the_others_are_as_they_were(tmp_path: Path) -> None:
     write(tmp_path)
-    texts, given = opened(tmp_path).texts, splits()["att"].T
+    texts, written = opened(tmp_path).texts, splits()["att"].T
     assert texts is not None and texts[2, 0] == 0
-    np.testing.assert_allclose(np.delete(texts, 8), np.delete(given, 8), rtol=1e-6)
+    np.testing.assert_allclose(np.delete(texts, 8), np.delete(written, 8), rtol=1e-6)
 
 
 def test_without_the_original_attributes_whatever_is_below_zero_is_missing(tmp_path: Path) -> None:
@@ -116,11 +116,11 @@ def test_without_the_original_attributes_whatever_is_below_zero_is_missing(tmp_p
 
 def test_a_list_of_names_says_what_is_held_out_before_the_fold_does(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    (folder / HELD_OUT).write_text("newt\n001.Grey_gull", encoding="utf-8")
+    (folder / VALIDATION_LIST).write_text("newt\n001.Grey_gull", encoding="utf-8")
     assert opened(tmp_path).validation == (0, 5)
     write(tmp_path, train_loc=None, val_loc=None)
     assert opened(tmp_path).validation == (0, 5)
-    (folder / HELD_OUT).unlink()
+    (folder / VALIDATION_LIST).unlink()
     assert opened(tmp_path).validation == ()
 
 
@@ -162,7 +162,7 @@ def test_the_first_version_warns_and_has_nothing_to_tune_on(tmp_path: Path) -> N
     folder = write(tmp_path)
     second = opened(tmp_path)
     write(tmp_path, **leaking())
-    (folder / HELD_OUT).write_text("newt\n", encoding="utf-8")
+    (folder / VALIDATION_LIST).write_text("newt\n", encoding="utf-8")
     with pytest.warns(UserWarning, match=r"version 1 of the Proposed Split: .* hold 8 images of test_seen_loc"):
         first = opened(tmp_path)
     assert first.validation == ()
@@ -190,7 +190,7 @@ def changed_loc(name: str, image: int) -> Fields:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"labels": None}, "res101.mat: has no labels; it holds features"),
         ({"att": None}, "att_splits.mat: has no att; it holds"),
@@ -218,49 +218,49 @@ def changed_loc(name: str, image: int) -> Fields:
         ({"trainval_loc": np.ones((2, 2))}, "trainval_loc is not a column of numbers (it is 2 x 2 of"),
     ],
 )
-def test_a_bad_file_is_one_line_that_names_file_and_field(tmp_path: Path, changed: Fields, said: str) -> None:
+def test_a_bad_file_is_one_line_that_names_file_and_field(tmp_path: Path, changed: Fields, message: str) -> None:
     write(tmp_path, **changed)
     with pytest.raises(UserError) as error:
         opened(tmp_path)
-    assert said in str(error.value) and "\n" not in str(error.value) and ".mat" in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value) and ".mat" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("listed", "said"),
+    ("listed", "message"),
     [
         ("abbeys\n", "unknown class of att_splits.mat 'abbeys'; did you mean 'abbey'"),
         ("mole\n", "class 'mole' is held out for validation, but is not seen"),
         ("\n".join(NAMES[k] for k in (0, 2, 3, 5)), "all seen classes are held out"),
     ],
 )
-def test_a_bad_list_is_one_line_that_names_file_and_class(tmp_path: Path, listed: str, said: str) -> None:
+def test_a_bad_list_is_one_line_that_names_file_and_class(tmp_path: Path, listed: str, message: str) -> None:
     folder = write(tmp_path)
-    (folder / HELD_OUT).write_text(listed, encoding="utf-8")
+    (folder / VALIDATION_LIST).write_text(listed, encoding="utf-8")
     with pytest.raises(UserError) as error:
         opened(tmp_path)
-    assert said in str(error.value) and HELD_OUT in str(error.value)
+    assert message in str(error.value) and VALIDATION_LIST in str(error.value)
 
 
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     folder = write(tmp_path)
     whole = (folder / "res101.mat").read_bytes()
-    for content, said in ((whole[:500], "cut off"), (b"version https://git-lfs.github.com", "git lfs pull")):
+    for content, message in ((whole[:500], "cut off"), (b"version https://git-lfs.github.com", "git lfs pull")):
         (folder / "res101.mat").write_bytes(content)
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             opened(tmp_path)
 
 
 def test_missing_files_say_which_where_and_how_to_get_them(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "res101.mat").unlink()
-    for spec, root, said in (
+    for spec, root, message in (
         ("xlsa17:AWA2", tmp_path, f"{folder} has no res101.mat"),
         ("xlsa17:CUB", tmp_path, "xlsa17/CUB nor"),
         ("xlsa17:CUB", None, "--data DIR is not given"),
     ):
         with pytest.raises(MissingDataError) as error:
             find_dataset(spec, root).open()
-        assert said in str(error.value) and "xlsa17.zip" in str(error.value)
+        assert message in str(error.value) and "xlsa17.zip" in str(error.value)
 
 
 @pytest.mark.parametrize("spec", ["xlsa17", "xlsa17:CUBS", "xlsa17:CUB:unit", "xlsa17:CUB:raw:raw"])
@@ -278,11 +278,11 @@ def test_the_real_splits_are_read_by_name_and_have_their_known_sizes(
     assert split.attributes.shape == (known.seen + known.unseen, known.attributes)
     assert [len(split.parts[part]) for part in PARTS] == [known.train, known.seen_test, known.unseen_test]
     assert sum(len(split.parts[part]) for part in PARTS) == known.images
-    assert len(set(map(spoken, split.names))) == len(split.names)
-    seen, unseen, held = (
-        read_names(folder / file, split) for file in ("trainvalclasses.txt", "testclasses.txt", HELD_OUT)
+    assert len(set(map(prompt_name, split.names))) == len(split.names)
+    seen, unseen, held_out = (
+        read_names(folder / file, split) for file in ("trainvalclasses.txt", "testclasses.txt", VALIDATION_LIST)
     )
-    assert (len(seen), len(unseen), len(held)) == (known.seen, known.unseen, known.validation)
+    assert (len(seen), len(unseen), len(held_out)) == (known.seen, known.unseen, known.validation)
 
     labels = np.empty(known.images, dtype=np.int64)
     for classes, parts in ((seen, PARTS[:2]), (unseen, PARTS[2:])):
@@ -290,21 +290,21 @@ def test_the_real_splits_are_read_by_name_and_have_their_known_sizes(
             labels[split.parts[part]] = np.resize(classes, len(split.parts[part]))
     mine = tmp_path / "xlsa17" / name
     mine.mkdir(parents=True)
-    for file in ("att_splits.mat", HELD_OUT):
+    for file in ("att_splits.mat", VALIDATION_LIST):
         (mine / file).symlink_to(folder / file)
     features = np.random.default_rng(0).random((3, known.images))
     scipy.io.savemat(mine / "res101.mat", {"features": features, "labels": (labels + 1)[:, None]})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         source = opened(tmp_path, f"xlsa17:{name}")
-    assert (source.seen, source.unseen, source.validation) == (seen, unseen, held)
+    assert (source.seen, source.unseen, source.validation) == (seen, unseen, held_out)
     assert len(source.training) == known.train
 
 
 def test_birds_are_not_in_the_order_of_their_numbers(shared_data: Path) -> None:
     names = read_split(shared_data / "zsl" / "xlsa17" / "CUB" / "att_splits.mat").names
     assert (names[0], names[150]) == ("002.Laysan_Albatross", "001.Black_footed_Albatross")
-    assert spoken(names[0]) == "Laysan Albatross"
+    assert prompt_name(names[0]) == "Laysan Albatross"
 
 
 def test_the_real_first_version_is_told_from_the_second(shared_data: Path) -> None:
@@ -318,5 +318,5 @@ def test_every_set_has_a_landmark_with_its_published_table() -> None:
         landmark = load_landmark(f"ps-{name.lower()}")
         assert {cell.dataset for cells in landmark.cells().values() for cell in cells} == {f"xlsa17:{name}"}
         assert len(landmark.rows) == 9
-    assert load_landmark("ps-awa2").of("ale").mean == 62.5
+    assert load_landmark("ps-awa2").known("ale").mean == 62.5
     assert {f"ps-{name.lower()}" for name in SETS} <= set(LANDMARKS.names())

@@ -11,7 +11,7 @@ from retrain import Retrain, dice_of, study_of
 from torch.distributions import Normal, kl_divergence
 
 from pzsl_bench.contract import State
-from pzsl_bench.methods.cada_vae import RAMPS, apart, divergence, risen
+from pzsl_bench.methods.cada_vae import RAMPS, divergence, ramp_share, wasserstein_distance
 
 FILE = fixture("cada_vae_loss")
 GIVEN = FILE["inputs"]
@@ -76,9 +76,9 @@ def test_loss_parts_and_gradients_equal_the_release(case: dict[str, Any], expect
 def test_weights_rise_as_in_the_release(case: dict[str, Any], expected: dict[str, Any]) -> None:
     theirs = {"beta": "beta", "cross": "cross_factor", "align": "distance_factor"}
     for ours, ramp in SETTINGS.items():
-        given = GIVEN["warmup"][ramp]
-        assert RAMPS[ours] == (given["start_epoch"], given["end_epoch"])
-        weight = given["factor"] * risen(double(case["epoch"]), *RAMPS[ours])
+        recorded = GIVEN["warmup"][ramp]
+        assert RAMPS[ours] == (recorded["start_epoch"], recorded["end_epoch"])
+        weight = recorded["factor"] * ramp_share(double(case["epoch"]), *RAMPS[ours])
         agree(weight, expected["parts"][theirs[ours]], BOUNDS)
 
 
@@ -87,11 +87,11 @@ def test_distances_between_codes_are_those_between_normal_distributions() -> Non
     code = Normal(mean, (log_variance / 2).exp())
     standard = Normal(torch.zeros(4, 6), torch.ones(4, 6))
     torch.testing.assert_close(divergence(mean, log_variance), kl_divergence(code, standard).sum())
-    torch.testing.assert_close(apart((mean, other), (other, other)), (mean - other).norm(dim=-1).sum())
+    torch.testing.assert_close(wasserstein_distance((mean, other), (other, other)), (mean - other).norm(dim=-1).sum())
 
 
 def test_codes_that_coincide_have_a_slope() -> None:
     mean = torch.zeros(2, 3, requires_grad=True)
-    apart((mean, torch.zeros(2, 3)), (torch.zeros(2, 3), torch.zeros(2, 3))).backward()
+    wasserstein_distance((mean, torch.zeros(2, 3)), (torch.zeros(2, 3), torch.zeros(2, 3))).backward()
     assert mean.grad is not None
     assert mean.grad.isfinite().all()

@@ -12,15 +12,15 @@ from replay import Replay, agree, fixture
 )
 def test_loss_gradient_and_labels_equal_the_release(rule: str, labels: str) -> None:
     numbers = fixture("cavl")
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
-    run = Replay("cavl", given["candidates"], {"rule": rule, "warm_up": 0})
-    agree(run.weights, given["initial_confidence"], tolerance)
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
+    run = Replay("cavl", inputs["candidates"], {"rule": rule, "warm_up": 0})
+    agree(run.weights, inputs["initial_confidence"], tolerance)
     for step, expected in enumerate(numbers["expected"]):
-        rows = given["batches"][step]
-        loss, gradient = run.step(rows, given["logits_pre"][step])
+        rows = inputs["batches"][step]
+        loss, gradient = run.step(rows, inputs["logits_pre"][step])
         agree(loss, expected["loss"], tolerance)
         agree(gradient, expected["grad_logits"], tolerance)
-        run.revise(rows, given["logits_post"][step])
+        run.revise(rows, inputs["logits_post"][step])
         assert run.weights[rows].argmax(1).tolist() == expected[labels]
         if rule == "paper":
             assert (run.weights <= run.candidates).all()

@@ -17,7 +17,7 @@ from pzsl_bench.contract import Batch, Gradient, Net, configure, normalise
 from pzsl_bench.methods.clip_pzsl import ClipPzsl
 from pzsl_bench.methods.clip_pzsl.model import Model
 from pzsl_bench.methods.clip_pzsl.presets import ABLATIONS, PRESETS
-from pzsl_bench.methods.clip_pzsl.relevance import among, barrier
+from pzsl_bench.methods.clip_pzsl.relevance import barrier, softmax_over_candidates
 from pzsl_bench.methods.clip_pzsl.step import candidate_weights, mine
 from pzsl_bench.methods.clip_pzsl.step import stored as stored_after
 from pzsl_bench.methods.clip_pzsl.unseen import ROUTES, TRANSDUCTIVE
@@ -39,21 +39,21 @@ def studies(rate: float = 0.3, seeds: int = 1) -> Studies:
     return toy_studies(PROBLEM, [("flip", rate, seed) for seed in range(seeds)])
 
 
-def stacked(method: ClipPzsl, given: Studies, rows: slice = slice(None), epoch: int = 0) -> tuple[Vmapped, Any, Batch]:
+def stacked(method: ClipPzsl, stack: Studies, rows: slice = slice(None), epoch: int = 0) -> tuple[Vmapped, Any, Batch]:
     """The lifted method, its parameters, and a batch of these rows."""
-    module, params, memory = initialise(method, given, given.uniform)
-    dice = {name: torch.rand(len(given), *shape) for name, shape in method.dice(len(PROBLEM.train[rows]), 8).items()}
+    module, params, memory = initialise(method, stack, stack.uniform)
+    dice = {name: torch.rand(len(stack), *shape) for name, shape in method.dice(len(PROBLEM.train[rows]), 8).items()}
     batch = Batch(
-        features=given.features[rows].expand(len(given), -1, -1),
-        texts=given.texts,
-        weights=torch.stack([method.first_weights(given.of(r))[rows] for r in range(len(given))]),
-        candidates=given.candidates[:, rows],
+        features=stack.features[rows].expand(len(stack), -1, -1),
+        texts=stack.texts,
+        weights=torch.stack([method.first_weights(stack.of(r))[rows] for r in range(len(stack))]),
+        candidates=stack.candidates[:, rows],
         dice=dice,
         memory=memory,
         progress=torch.tensor(0.0),
         epoch=torch.tensor(epoch),
     )
-    return Vmapped(method, {}, module, given.texts), params, batch
+    return Vmapped(method, {}, module, stack.texts), params, batch
 
 
 @pytest.mark.parametrize(
@@ -62,22 +62,22 @@ def stacked(method: ClipPzsl, given: Studies, rows: slice = slice(None), epoch: 
     ids=str,
 )
 def test_before_the_first_step_it_is_zero_shot_clip(settings: dict[str, Any]) -> None:
-    method, given = make(**settings), studies()
-    module, params, memory = initialise(method, given, given.uniform)
+    method, stack = make(**settings), studies()
+    module, params, memory = initialise(method, stack, stack.uniform)
     net = Net(module, {k: v[0].detach() for k, v in params.items()}, PROBLEM.texts)
     got = method.score(net, {k: v[0] for k, v in memory.items()}, PROBLEM.test)
     torch.testing.assert_close(got, PROBLEM.test @ PROBLEM.texts.T)
 
 
 def test_on_clean_labels_the_loss_is_plain_cross_entropy_and_the_terms_it_names() -> None:
-    given = studies(rate=0.0)
+    stack = studies(rate=0.0)
     truth = torch.from_numpy(PROBLEM.train_truth)
-    cosines = given.features @ given.texts.T
-    entropy = torch.nn.functional.cross_entropy(given.scale * cosines, truth)
+    cosines = stack.features @ stack.texts.T
+    entropy = torch.nn.functional.cross_entropy(stack.scale * cosines, truth)
     bare = make(align="none", anchor=0.0)
-    lifted, params, batch = stacked(bare, given)
+    lifted, params, batch = stacked(bare, stack)
     torch.testing.assert_close(lifted.step(params, batch)[0][0], entropy)
-    lifted, params, batch = stacked(make(align="cosine", align_weight=2.0, anchor=5.0), given)
+    lifted, params, batch = stacked(make(align="cosine", align_weight=2.0, anchor=5.0), stack)
     aligned = entropy + 2 * (1 - cosines.gather(1, truth[:, None])).mean()
     # The anchor costs nothing while label embeddings are their texts.
     torch.testing.assert_close(lifted.step(params, batch)[0][0], aligned)
@@ -115,16 +115,16 @@ def test_confidences_rest_during_the_warm_up_and_move_by_their_momentum_after_it
     assert moved is not None
     walls = barrier(batch.candidates, batch.features.dtype)
     scale = method.confidence_sharpness * studies(0.5).scale
-    fresh = among(scale * batch.features @ batch.texts.T, walls)
+    fresh = softmax_over_candidates(scale * batch.features @ batch.texts.T, walls)
     torch.testing.assert_close(moved, 0.75 * batch.weights + 0.25 * fresh)
 
 
 def test_renaming_the_classes_renames_the_result() -> None:
-    method, given = make(), studies(0.5)
+    method, stack = make(), studies(0.5)
     order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
-    other = replace(given, texts=given.texts[order], candidates=given.candidates[:, :, order])
+    other = replace(stack, texts=stack.texts[order], candidates=stack.candidates[:, :, order])
     results = []
-    for one in (given, other):
+    for one in (stack, other):
         lifted, params, batch = stacked(method, one, epoch=3)
         results.append(lifted.step(params, batch))
     torch.testing.assert_close(results[0][0], results[1][0])
@@ -169,8 +169,8 @@ def test_unseen_classes_change_nothing_for_seen_ones() -> None:
 
 
 def test_nothing_it_trains_or_stores_has_a_place_for_an_unseen_class() -> None:
-    given = studies()
-    _, params, memory = initialise(make(labels="learnable"), given, given.uniform)
+    stack = studies()
+    _, params, memory = initialise(make(labels="learnable"), stack, stack.uniform)
     sizes = {n for v in (*params.values(), *memory.values()) for n in v.shape[1:]}
     assert len(PROBLEM.texts) not in sizes
 
@@ -212,9 +212,9 @@ def test_relevance_fades_with_the_training_and_confidences_are_what_remains() ->
 
 
 def test_sharpness_is_relative_to_the_scale_of_the_encoder() -> None:
-    given = studies(0.5)
+    stack = studies(0.5)
     results = []
-    for one, sharpness in ((given, 1.0), (replace(given, scale=4 * given.scale), 0.25)):
+    for one, sharpness in ((stack, 1.0), (replace(stack, scale=4 * stack.scale), 0.25)):
         names = ("relevance_sharpness", "confidence_sharpness", "assignment_sharpness")
         lifted, params, batch = stacked(make(block="soft_kmeans", **dict.fromkeys(names, sharpness)), one, epoch=1)
         results.append(lifted.step(params, batch)[1])
@@ -231,10 +231,10 @@ def test_an_image_that_stays_as_the_encoder_gave_it_is_scored_as_if_nothing_had_
 
 def test_left_out_of_its_class_an_image_alone_in_it_is_scored_against_what_is_stored() -> None:
     method = make(block="argmax_st", evidence="batch", leave_one_out=True, block_start="random")
-    given = studies()
-    lifted, params, batch = stacked(method, given, slice(0, 1))
+    stack = studies()
+    lifted, params, batch = stacked(method, stack, slice(0, 1))
     module = lifted.module
-    net = Net(module, {k: v[0].detach() for k, v in params.items()}, given.texts)
+    net = Net(module, {k: v[0].detach() for k, v in params.items()}, stack.texts)
     one = replace(batch, **{k: getattr(batch, k)[0] for k in ("features", "weights", "candidates")})
     one = replace(one, memory={"centres": normalise(torch.randn(8, 16))})
 
@@ -303,9 +303,9 @@ def test_hidden_classes_are_scored_by_their_text_and_keep_what_is_stored() -> No
     hidden = torch.tensor([True, False] * 4)
     stored = normalise(torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(0)))
     batch = replace(batch, memory={"centres": stored}, dice={"hide": torch.where(hidden, 0.1, 0.9)[None]})
-    kept = lifted.step(params, batch)[1].memory["centres"]
-    assert torch.equal(kept[:, hidden], stored[:, hidden])
-    assert not torch.allclose(kept[:, ~hidden], stored[:, ~hidden])
+    stored_after = lifted.step(params, batch)[1].memory["centres"]
+    assert torch.equal(stored_after[:, hidden], stored[:, hidden])
+    assert not torch.allclose(stored_after[:, ~hidden], stored[:, ~hidden])
     net = Net(lifted.module, {k: v[0].detach() for k, v in params.items()}, PROBLEM.texts)
     parts = ("features", "weights", "candidates")
     one = replace(

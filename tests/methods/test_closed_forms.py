@@ -102,13 +102,13 @@ def test_a_run_does_not_depend_on_its_stack(name: str, settings: dict[str, objec
 
 @EVERY
 def test_runs_may_differ_in_their_regulariser_and_in_their_images(name: str, settings: dict[str, object]) -> None:
-    own = replace(STUDIES, features=torch.stack([STUDIES.features, STUDIES.features.flip(0)]))
+    own_images = replace(STUDIES, features=torch.stack([STUDIES.features, STUDIES.features.flip(0)]))
     low, high = (configure(name, {**settings, FLOATS[name]: value}) for value in (0.01, 1.0))
-    together = fit([low, high], own).score(PROBLEM.test, PROBLEM.texts)
+    together = fit([low, high], own_images).score(PROBLEM.test, PROBLEM.texts)
     for run, method in enumerate((low, high)):
         alone = replace(
             STUDIES,
-            features=own.features[run],
+            features=own_images.features[run],
             candidates=STUDIES.candidates[run : run + 1],
             keys=STUDIES.keys[run : run + 1],
             draws=STUDIES.draws[run : run + 1],

@@ -8,10 +8,10 @@ from replay import Replay, agree, fixture
 
 def test_loss_and_gradient_equal_the_port_to_probabilities() -> None:
     numbers = fixture("clpl_softmax")
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
-    run = Replay("clpl", given["candidates"])
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
+    run = Replay("clpl", inputs["candidates"])
     for step, expected in enumerate(numbers["expected"]):
-        loss, gradient = run.step(given["batches"][step], given["logits"][step])
+        loss, gradient = run.step(inputs["batches"][step], inputs["logits"][step])
         agree(loss, expected["loss"], tolerance)
         agree(gradient, expected["grad_logits"], tolerance)
 

@@ -137,7 +137,7 @@ def test_other_methods_feed_it_the_labels_that_they_get_themselves() -> None:
 def test_memory_grows_with_the_number_of_classes() -> None:
     studies = studies_of(0.5)
     half = replace(studies, texts=studies.texts[:4], candidates=studies.candidates[..., :4])
-    few, many = (replica_bytes(coop(), some) for some in (half, studies))
+    few, many = (replica_bytes(coop(), classes) for classes in (half, studies))
     study = studies.of(0)
     assert many - few > 4 * coop().extra_floats(study) / 3
 

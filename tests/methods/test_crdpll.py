@@ -10,14 +10,14 @@ from pzsl_bench.methods.crdpll import divergences
 
 def test_three_views_equal_the_authors_release() -> None:
     numbers = fixture("crdpll_three_views")
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
     # The release reaches the full consistency after 100 epochs.
-    run = Replay("crdpll", given["candidates"], {"epochs": 200, "ramp": 0.5, "consistency": given["lam"]})
-    agree(run.weights, given["initial_confidence"], tolerance)
+    run = Replay("crdpll", inputs["candidates"], {"epochs": 200, "ramp": 0.5, "consistency": inputs["lam"]})
+    agree(run.weights, inputs["initial_confidence"], tolerance)
     for step, expected in enumerate(numbers["expected"]):
-        rows, (plain, *views) = given["batches"][step], given["logits_per_view"][step]
+        rows, (plain, *views) = inputs["batches"][step], inputs["logits_per_view"][step]
         before = run.weights[rows].clone()
-        loss, gradient = run.step(rows, plain, views, epoch=given["epochs"][step])
+        loss, gradient = run.step(rows, plain, views, epoch=inputs["epochs"][step])
         log_probs = double([plain, *views]).log_softmax(-1)
         agree(divergences(before, log_probs), expected["consistency_losses"], tolerance)
         agree(run.notes["consistency"], sum(expected["consistency_losses"]), tolerance)
@@ -30,13 +30,13 @@ def test_three_views_equal_the_authors_release() -> None:
 
 def test_two_views_and_a_second_pass_equal_plench() -> None:
     numbers = fixture("crdpll_two_views_plench")
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
-    run = Replay("crdpll", given["candidates"], {"variant": "plench"})
-    agree(run.weights, given["initial_confidence"], tolerance)
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
+    run = Replay("crdpll", inputs["candidates"], {"variant": "plench"})
+    agree(run.weights, inputs["initial_confidence"], tolerance)
     for step, expected in enumerate(numbers["expected"]):
-        rows, progress = given["batches"][step], given["curr_iter"][step] / given["max_steps"]
-        loss, gradient = run.step(rows, given["logits_weak"][step], [given["logits_strong"][step]], progress=progress)
-        run.revise(rows, given["logits_post_weak"][step], [given["logits_post_strong"][step]], progress=progress)
+        rows, progress = inputs["batches"][step], inputs["curr_iter"][step] / inputs["max_steps"]
+        loss, gradient = run.step(rows, inputs["logits_weak"][step], [inputs["logits_strong"][step]], progress=progress)
+        run.revise(rows, inputs["logits_post_weak"][step], [inputs["logits_post_strong"][step]], progress=progress)
         weak, strong = gradient.view(2, len(rows), -1)
         agree(loss, expected["loss"], tolerance)
         agree((loss - run.notes["non-candidates"]) / run.notes["consistency"], expected["lambda_"], tolerance)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from replay import DOUBLE, ProjectedLookUp, Replay, agree, double, fixture
 from torch import Tensor
 
-from pzsl_bench.blocks.contrast import AVERAGE
+from pzsl_bench.blocks.contrast import AVERAGE_PREFIX
 from pzsl_bench.contract import normalise
 from pzsl_bench.methods.dirk import rectified
 
@@ -23,7 +23,7 @@ STUDENT = torch.linspace(-1, 1, 8 * GIVEN["K"], dtype=DOUBLE).view(8, GIVEN["K"]
 
 
 def teach(run: Replay, step: int, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    run.memory[f"{AVERAGE}table"] = teacher
+    run.memory[f"{AVERAGE_PREFIX}table"] = teacher
     return run.step(GIVEN["batches"][step], STUDENT[:4].tolist(), [STUDENT[4:].tolist()])
 
 
@@ -46,7 +46,7 @@ def test_targets_equal_the_public_code(step: int, sees: str) -> None:
 def test_the_teacher_follows_the_student() -> None:
     run = Replay("dirk", GIVEN["candidates"], {"teacher_momentum": 0.75})
     teach(run, 0, torch.ones_like(STUDENT))
-    torch.testing.assert_close(run.memory[f"{AVERAGE}table"], 0.75 + 0.25 * STUDENT)
+    torch.testing.assert_close(run.memory[f"{AVERAGE_PREFIX}table"], 0.75 + 0.25 * STUDENT)
 
 
 LOGITS = st.lists(st.floats(-300, 300, width=32), min_size=12, max_size=12)
@@ -95,7 +95,7 @@ def test_the_contrast_equals_its_formula_written_out(epoch: int) -> None:
         {"variant": "dirk-ref", "queue": 5, "projection": 6, "teacher_momentum": 1.0},
         look_up=partial(ProjectedLookUp, classes=GIVEN["K"]),
     )
-    run.memory[f"{AVERAGE}table"] = table
+    run.memory[f"{AVERAGE_PREFIX}table"] = table
     for step in range(2):
         rows = GIVEN["batches"][step]
         target = rectified(table[4:, : GIVEN["K"]], run.candidates[rows])
@@ -115,11 +115,11 @@ def test_the_contrast_is_finite_when_no_queued_image_is_alike() -> None:
         dtype=torch.float32,
     )
     table = torch.tensor([[150.0, -150, 0, 1, 0], [-150, 150, 150, 0, 1], [0, 0, 300, 1, 0], [150, 0, 0, 0, -1]])
-    run.memory[f"{AVERAGE}table"] = table
+    run.memory[f"{AVERAGE_PREFIX}table"] = table
     loss, gradient = run.step([0, 1], table[:2].tolist(), [table[2:].tolist()], epoch=5)
     assert loss.isfinite()
     assert gradient.isfinite().all()
-    run.memory[f"{AVERAGE}table"] = table[[1, 3]]
+    run.memory[f"{AVERAGE_PREFIX}table"] = table[[1, 3]]
     loss, gradient = run.step([1], table[1:2].tolist(), [table[3:].tolist()], epoch=0)
     assert loss.isfinite()
     assert gradient.isfinite().all()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from replay import fixture
 
 from pzsl_bench.contract import ClosedForm, Study, configure
 from pzsl_bench.judging.judge import class_accuracy
 
-FIXTURE = json.loads((Path(__file__).parents[1] / "parity" / "eszsl.json").read_text())
+FIXTURE = fixture("eszsl")
 
 
 def columns(name: str) -> torch.Tensor:
@@ -21,9 +19,9 @@ def columns(name: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("case", range(len(FIXTURE["expected"])))
 def test_weights_scores_and_accuracy_equal_the_public_code(case: int) -> None:
-    given, expected = FIXTURE["inputs"], FIXTURE["expected"][case]
-    setting = given["cases"][case]
-    targets = given["Y_onehot" if setting["targets"] == "onehot" else "Y_soft"]
+    inputs, expected = FIXTURE["inputs"], FIXTURE["expected"][case]
+    setting = inputs["cases"][case]
+    targets = inputs["Y_onehot" if setting["targets"] == "onehot" else "Y_soft"]
     method = configure(
         "eszsl",
         {
@@ -41,7 +39,7 @@ def test_weights_scores_and_accuracy_equal_the_public_code(case: int) -> None:
     tolerance = {"atol": FIXTURE["tolerance"], "rtol": 1e-8}
     torch.testing.assert_close(state["weight"], torch.tensor(expected["W"], dtype=torch.float64), **tolerance)
     torch.testing.assert_close(scores, torch.tensor(expected["test_scores"], dtype=torch.float64), **tolerance)
-    answers, truth = scores.argmax(1).numpy(), np.array(given["y_test"])
+    answers, truth = scores.argmax(1).numpy(), np.array(inputs["y_test"])
     assert answers.tolist() == expected["pred"]
     assert class_accuracy(truth, answers, range(3)) == pytest.approx(expected["per_class_mean_accuracy"], abs=1e-10)
 

@@ -7,19 +7,19 @@ from replay import Replay, agree, fixture
 
 def test_loss_and_gradient_equal_public_code() -> None:
     numbers = fixture("average_based_mae_gce_exp")
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
-    run = Replay("exp", given["candidates"])
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
+    run = Replay("exp", inputs["candidates"])
     for step, expected in enumerate(numbers["expected"]):
-        loss, gradient = run.step(given["batches"][step], given["logits"][step])
+        loss, gradient = run.step(inputs["batches"][step], inputs["logits"][step])
         agree(loss, expected["exp_loss"], tolerance)
         agree(gradient, expected["exp_grad_logits"], tolerance)
 
 
 def test_rows_where_everything_is_a_candidate_do_not_count() -> None:
-    told, everything = [1, 1, 0], [1, 1, 1]
+    candidates, everything = [1, 1, 0], [1, 1, 1]
     logits = [[1.0, 0.0, 2.0], [0.5, 0.1, 0.2]]
-    alone, gradient_alone = Replay("exp", [told]).step([0], logits[:1])
-    both, gradient = Replay("exp", [told, everything]).step([0, 1], logits)
+    alone, gradient_alone = Replay("exp", [candidates]).step([0], logits[:1])
+    both, gradient = Replay("exp", [candidates, everything]).step([0, 1], logits)
     assert both == alone
     assert gradient[0].tolist() == gradient_alone[0].tolist()
     assert gradient[1].tolist() == [0, 0, 0]

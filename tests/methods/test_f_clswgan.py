@@ -35,13 +35,13 @@ PARTS = ([0, 1, 2, 3], [4])
 
 def parameters() -> State:
     """The file's networks; its matrices are (out, in)."""
-    given: State = {}
+    parameters: State = {}
     for name, value in GIVEN["parameters"].items():
         player, *rest = name.split(".")
         if player in PLAYERS:
             layer, kind = rest
-            given[f"{PLAYERS[player]}.{LAYERS[layer]}.{kind}"] = double(value).t()
-    return given
+            parameters[f"{PLAYERS[player]}.{LAYERS[layer]}.{kind}"] = double(value).t()
+    return parameters
 
 
 def described(rows: list[int]) -> torch.Tensor:
@@ -105,8 +105,8 @@ def test_made_images_equal_public_code() -> None:
         method, memory = run.method, {name: value[0] for name, value in run.memory.items()}
         assert isinstance(method, FCLSWGAN)
         net = Net(run.module, run.state, run.study.texts)
-        made = method.made(net, memory, double(GIVEN["z_critic"])[rows], double(GIVEN["att"])[rows])
-        agree(made, [EXPECTED["fake_for_critic"][row] for row in rows], BOUNDS)
+        fakes = method.generate(net, memory, double(GIVEN["z_critic"])[rows], double(GIVEN["att"])[rows])
+        agree(fakes, [EXPECTED["fake_for_critic"][row] for row in rows], BOUNDS)
 
 
 def test_slopes_are_the_derivatives_of_the_critic() -> None:
@@ -122,6 +122,6 @@ def test_made_images_lie_where_images_do() -> None:
     assert isinstance(method, FCLSWGAN)
     assert fitted.module is not None
     net = Net(fitted.module, {name: value[0] for name, value in fitted.state.items()}, problem.texts)
-    images = method.imagined(net, memory, method.semantics(problem.texts, memory["text_mean"]))
+    images = method.imagined_examples(net, memory, method.semantics(problem.texts, memory["text_mean"]))
     assert images.shape == (12, method.examples, 16)
-    torch.testing.assert_close(method.natural(images, memory).norm(dim=-1), torch.ones(12, method.examples))
+    torch.testing.assert_close(method.unscaled(images, memory).norm(dim=-1), torch.ones(12, method.examples))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pzsl_bench.contract import configure
 from pzsl_bench.problem.toy import toy_problem, toy_studies
-from pzsl_bench.training.fit import begin
+from pzsl_bench.training.fit import initialise
 
 NUMBERS = fixture("idgp_terms")
 GIVEN, EXPECTED, TOLERANCE = NUMBERS["inputs"], NUMBERS["expected"], NUMBERS["tolerance"]
@@ -92,7 +92,7 @@ def test_a_step_is_finite_with_logits_three_hundred_apart(epoch: int) -> None:
 def test_g_starts_at_the_share_of_candidates() -> None:
     studies = toy_studies(toy_problem(), [("flip", 0.2, 0)])
     method = configure("idgp", {})
-    module, params, _ = begin(method, studies, studies.uniform)
+    module, params, _ = initialise(method, studies, studies.uniform)
     state = {name: value[0] for name, value in params.items()}
     _, entering = torch.func.functional_call(module, state, (studies.features, studies.texts), {"both": True})
     share = studies.candidates.float().mean().item()

@@ -13,17 +13,17 @@ from pzsl_bench.methods.kmt_ce import class_means, relevance
 
 def test_relevance_loss_gradients_and_weights_equal_the_release() -> None:
     numbers = fixture("kmtpll_corrected_ce")
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
-    features = double(given["features"])
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
+    features = double(inputs["features"])
     for step, expected in enumerate(numbers["expected"]):
-        rows, centres = given["batches"][step], double(given["centers"][step])
+        rows, centres = inputs["batches"][step], double(inputs["centers"][step])
         run = Replay(
-            "kmt_ce", given["candidates"], {"start": "ones", "centres": "texts"}, texts=centres, features=features
+            "kmt_ce", inputs["candidates"], {"start": "ones", "centres": "texts"}, texts=centres, features=features
         )
         agree(run.tables["relevance"][rows], expected["relevance"], tolerance)
-        run.weights = double(given["initial_targets"] if step == 0 else numbers["expected"][step - 1]["targets"])
+        run.weights = double(inputs["initial_targets"] if step == 0 else numbers["expected"][step - 1]["targets"])
         before = run.weights[rows].clone()
-        loss, gradient = run.step(rows, given["logits"][step])
+        loss, gradient = run.step(rows, inputs["logits"][step])
         agree(loss, expected["loss"], tolerance)
         agree(gradient, expected["grad_logits"], tolerance)
         agree(run.weights, expected["targets"], tolerance)
@@ -31,15 +31,15 @@ def test_relevance_loss_gradients_and_weights_equal_the_release() -> None:
         # Relevance is computed once here; the loss has the release's gradient for whoever lets the centres move.
         moving = centres.requires_grad_()
         batch = Batch(weights=before, rows={"relevance": relevance(features[rows], moving)})
-        agree_loss = run.method.loss(Output(double(given["logits"][step])), batch)
+        agree_loss = run.method.loss(Output(double(inputs["logits"][step])), batch)
         agree(torch.autograd.grad(agree_loss, [moving])[0], expected["grad_centers"], tolerance)
 
 
 def test_weights_start_as_the_release_has_them_or_uniform() -> None:
-    given = fixture("kmtpll_corrected_ce")["inputs"]
-    ones = Replay("kmt_ce", given["candidates"], {"start": "ones"}).weights
-    assert ones.tolist() == given["initial_targets"]
-    assert Replay("kmt_ce", given["candidates"]).weights.sum(1).tolist() == pytest.approx([1] * len(ones))
+    inputs = fixture("kmtpll_corrected_ce")["inputs"]
+    ones = Replay("kmt_ce", inputs["candidates"], {"start": "ones"}).weights
+    assert ones.tolist() == inputs["initial_targets"]
+    assert Replay("kmt_ce", inputs["candidates"]).weights.sum(1).tolist() == pytest.approx([1] * len(ones))
 
 
 def test_a_class_is_the_mean_of_its_sure_images_or_else_of_all_that_may_show_it() -> None:

@@ -7,19 +7,19 @@ from replay import Replay, agree, fixture
 
 def test_loss_gradient_and_weights_equal_the_release() -> None:
     numbers = fixture("lw_crossentropy")
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
-    assert given["lw0"] == 1
-    run = Replay("lwc", given["candidates"], {"leverage": given["lw"]})
-    candidates_alone = Replay("lwc", given["candidates"], {"leverage": 0.0})
-    agree(run.weights, given["initial_weights"], tolerance)
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
+    assert inputs["lw0"] == 1
+    run = Replay("lwc", inputs["candidates"], {"leverage": inputs["lw"]})
+    candidates_alone = Replay("lwc", inputs["candidates"], {"leverage": 0.0})
+    agree(run.weights, inputs["initial_weights"], tolerance)
     for step, expected in enumerate(numbers["expected"]):
-        rows = given["batches"][step]
-        loss, gradient = run.step(rows, given["logits_pre"][step])
+        rows = inputs["batches"][step]
+        loss, gradient = run.step(rows, inputs["logits_pre"][step])
         agree(loss, expected["loss"], tolerance)
         agree(gradient, expected["grad_logits"], tolerance)
-        candidate_term, _ = candidates_alone.step(rows, given["logits_pre"][step])
+        candidate_term, _ = candidates_alone.step(rows, inputs["logits_pre"][step])
         agree(candidate_term, expected["candidate_term"], tolerance)
-        agree((loss - candidate_term) / given["lw"], expected["noncandidate_term"], tolerance)
+        agree((loss - candidate_term) / inputs["lw"], expected["noncandidate_term"], tolerance)
         for one in (run, candidates_alone):
-            one.revise(rows, given["logits_post"][step])
+            one.revise(rows, inputs["logits_post"][step])
         agree(run.weights, expected["weights"], tolerance)

@@ -7,9 +7,9 @@ from replay import Replay, agree, fixture
 
 def test_loss_and_gradient_equal_public_code() -> None:
     numbers = fixture("average_based_mae_gce_exp")
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
-    run = Replay("mae", given["candidates"])
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
+    run = Replay("mae", inputs["candidates"])
     for step, expected in enumerate(numbers["expected"]):
-        loss, gradient = run.step(given["batches"][step], given["logits"][step])
+        loss, gradient = run.step(inputs["batches"][step], inputs["logits"][step])
         agree(loss, expected["mae_loss"], tolerance)
         agree(gradient, expected["mae_grad_logits"], tolerance)

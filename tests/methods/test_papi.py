@@ -56,10 +56,10 @@ def test_losses_gradients_and_weights_equal_the_authors_release() -> None:
 
 @pytest.mark.parametrize("epochs", [20, 100])
 def test_few_epochs_turn_labels_as_far_as_many(epochs: int) -> None:
-    kept = []
+    shares_left = []
     for number in (epochs, 500):
         method = configure("papi", {"epochs": number})
         assert isinstance(method, Papi)
         # From the second epoch on: the first has a momentum of its own.
-        kept.append(method.phi(torch.arange(1.0, number)).log().sum() / (1 - 1 / number))
-    torch.testing.assert_close(kept[0], kept[1], rtol=0.1, atol=0.0)
+        shares_left.append(method.phi(torch.arange(1.0, number)).log().sum() / (1 - 1 / number))
+    torch.testing.assert_close(shares_left[0], shares_left[1], rtol=0.1, atol=0.0)

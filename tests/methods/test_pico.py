@@ -77,8 +77,8 @@ def test_before_the_start_an_image_is_contrasted_with_its_own_key_and_the_queue(
     before = run.weights.clone()
     take(run, 0)
     queries, keys, queue = (double(GIVEN[name]) for name in ("query_features", "key_features", "initial_queue"))
-    own = (queries[0] * keys[0]).sum(-1, keepdim=True)
-    scores = torch.cat([own, queries[0] @ queue.T], 1) / GIVEN["temperature"]
+    own_keys = (queries[0] * keys[0]).sum(-1, keepdim=True)
+    scores = torch.cat([own_keys, queries[0] @ queue.T], 1) / GIVEN["temperature"]
     torch.testing.assert_close(run.notes["contrast"], -scores.log_softmax(-1)[:, 0].mean())
     assert torch.equal(run.weights, before)
     assert not torch.equal(run.memory["prototypes"], double(GIVEN["initial_prototypes"]))

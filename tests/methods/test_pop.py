@@ -10,9 +10,9 @@ from replay import Replay, agree, fixture
 from pzsl_bench.methods.pop import POP
 
 
-def replay(variant: str, given: dict[str, Any]) -> Replay:
-    settings = {"variant": variant, "window": given["R"], **{k: given[k] for k in ("warm_up", "theta", "inc")}}
-    return Replay("pop", given["candidates"], settings)
+def replay(variant: str, inputs: dict[str, Any]) -> Replay:
+    settings = {"variant": variant, "window": inputs["R"], **{k: inputs[k] for k in ("warm_up", "theta", "inc")}}
+    return Replay("pop", inputs["candidates"], settings)
 
 
 RELEASES = {"original": fixture("pop_original"), "plench": fixture("pop_plench")}
@@ -21,13 +21,13 @@ RELEASES = {"original": fixture("pop_original"), "plench": fixture("pop_plench")
 @pytest.mark.parametrize("variant", RELEASES)
 def test_loss_weights_labels_left_and_threshold_equal_public_code(variant: str) -> None:
     numbers = RELEASES[variant]
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
-    run = replay(variant, given)
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
+    run = replay(variant, inputs)
     assert isinstance(run.method, POP)
-    agree(run.weights, given["initial_confidence"], tolerance)
-    rows = range(given["N"])
+    agree(run.weights, inputs["initial_confidence"], tolerance)
+    rows = range(inputs["N"])
     for epoch, expected in enumerate(numbers["expected"]):
-        logits = given["logits"][epoch]
+        logits = inputs["logits"][epoch]
         loss, gradient = run.step(rows, logits, epoch=epoch)
         agree(loss, expected["loss"], tolerance)
         if variant == "original":

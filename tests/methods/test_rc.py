@@ -7,15 +7,15 @@ from replay import Replay, agree, fixture
 
 def test_loss_gradient_and_weights_equal_public_code() -> None:
     numbers = fixture("rc_and_plench_proden")
-    given, tolerance = numbers["inputs"], numbers["tolerance"]
-    run = Replay("rc", given["candidates"])
-    agree(run.weights, given["initial_confidence"], tolerance)
+    inputs, tolerance = numbers["inputs"], numbers["tolerance"]
+    run = Replay("rc", inputs["candidates"])
+    agree(run.weights, inputs["initial_confidence"], tolerance)
     for step, expected in enumerate(numbers["expected"]):
-        rows = given["batches"][step]
-        loss, gradient = run.step(rows, given["logits_pre"][step])
+        rows = inputs["batches"][step]
+        loss, gradient = run.step(rows, inputs["logits_pre"][step])
         agree(loss, expected["loss"], tolerance)
         agree(gradient, expected["grad_logits"], tolerance)
-        run.revise(rows, given["logits_post"][step])
+        run.revise(rows, inputs["logits_post"][step])
         agree(run.weights, expected["confidence"], tolerance)
 
 

@@ -31,15 +31,15 @@ def study(width: int = 6, semantics: int = 6) -> Study:
     return Study(images, soft > 0, soft, texts, ("",) * 4, 1.0)
 
 
-def solved(given: Study, **settings: object) -> tuple[ClosedForm, State]:
+def solved(data: Study, **settings: object) -> tuple[ClosedForm, State]:
     method = configure("ridge", {"reg": REG, "center_texts": False, "center_images": False, **settings})
     assert isinstance(method, ClosedForm)
-    return method, method.solve(given)
+    return method, method.solve(data)
 
 
-def objective(given: Study, direction: str, start: Tensor) -> Callable[[Tensor], Tensor]:
+def objective(data: Study, direction: str, start: Tensor) -> Callable[[Tensor], Tensor]:
     """The regression written out over images and classes."""
-    images, soft, texts = given.features, given.targets, given.texts
+    images, soft, texts = data.features, data.targets, data.texts
 
     def value(weight: Tensor) -> Tensor:
         if direction == "features":
@@ -54,34 +54,34 @@ def objective(given: Study, direction: str, start: Tensor) -> Callable[[Tensor],
 @BOTH
 @pytest.mark.parametrize("semantics", [3, 6, 9])
 def test_no_other_map_fits_better(direction: str, semantics: int) -> None:
-    given = study(semantics=semantics)
-    weight = solved(given, direction=direction)[1]["weight"]
-    slope = grad(objective(given, direction, torch.zeros_like(weight)))(weight)
+    data = study(semantics=semantics)
+    weight = solved(data, direction=direction)[1]["weight"]
+    slope = grad(objective(data, direction, torch.zeros_like(weight)))(weight)
     torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-9, rtol=0)
 
 
 @BOTH
 def test_no_other_map_fits_better_when_shrunk_to_the_identity(direction: str) -> None:
-    given = study()
-    weight = solved(given, direction=direction, toward="identity")[1]["weight"]
-    slope = grad(objective(given, direction, torch.eye(6, dtype=torch.float64)))(weight)
+    data = study()
+    weight = solved(data, direction=direction, toward="identity")[1]["weight"]
+    slope = grad(objective(data, direction, torch.eye(6, dtype=torch.float64)))(weight)
     torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-9, rtol=0)
 
 
 def test_centring_is_an_intercept() -> None:
-    given = study(semantics=3)
-    _, state = solved(given, direction="semantics", center_images=True)
-    shifted = Study(given.features + 5, given.candidates, given.targets, given.texts, given.class_names, 1.0)
+    data = study(semantics=3)
+    _, state = solved(data, direction="semantics", center_images=True)
+    shifted = Study(data.features + 5, data.candidates, data.targets, data.texts, data.class_names, 1.0)
     _, moved = solved(shifted, direction="semantics", center_images=True)
     torch.testing.assert_close(state["weight"], moved["weight"], atol=1e-9, rtol=1e-9)
 
 
 def test_prototypes_are_compared_by_their_distance() -> None:
-    given = study(semantics=3)
-    method, state = solved(given, direction="semantics")
-    near = -torch.cdist(given.features, given.texts @ state["weight"]).square()
-    scores = method.score(state, given.features, given.texts)
-    torch.testing.assert_close(2 * scores - given.features.square().sum(-1, keepdim=True), near)
+    data = study(semantics=3)
+    method, state = solved(data, direction="semantics")
+    near = -torch.cdist(data.features, data.texts @ state["weight"]).square()
+    scores = method.score(state, data.features, data.texts)
+    torch.testing.assert_close(2 * scores - data.features.square().sum(-1, keepdim=True), near)
 
 
 def unseen_accuracy(problem: Problem, name: str, settings: dict[str, object], flip: float) -> float:

@@ -16,7 +16,7 @@ from pzsl_bench.judging.judge import judge
 from pzsl_bench.problem.problem import Problem
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.problem.toy import toy_problem, toy_studies
-from pzsl_bench.running.opened import renamed
+from pzsl_bench.running.opened import with_names
 from pzsl_bench.synonyms.scores import NEIGHBOURS, SCORES
 from pzsl_bench.synonyms.space import RULES
 from pzsl_bench.training.fit import fit
@@ -27,8 +27,8 @@ PLAIN = toy_problem(noise=1.5)
 
 def named(names: Tensor, problem: Problem = PLAIN) -> tuple[Problem, Studies]:
     """The problem and two studies of it, with lists of names in place of texts."""
-    told = renamed(problem, names, frozenset({"every name"}))
-    return told, replace(toy_studies(problem, POINTS), texts=told.texts[: told.seen])
+    named_problem = with_names(problem, names, frozenset({"every name"}))
+    return named_problem, replace(toy_studies(problem, POINTS), texts=named_problem.texts[: named_problem.seen])
 
 
 def scores(names: Tensor, name: str = "s3", **settings: Any) -> Tensor:
@@ -114,8 +114,8 @@ def test_names_beyond_those_asked_for_change_nothing() -> None:
 def test_runs_may_have_images_of_their_own(name: str) -> None:
     assert PLAIN.synonyms is not None
     problem, studies = named(PLAIN.synonyms)
-    own = replace(studies, features=torch.stack([studies.features, studies.features.flip(0)]))
-    fitted = fit([configure(name, {})] * 2, own)
+    own_images = replace(studies, features=torch.stack([studies.features, studies.features.flip(0)]))
+    fitted = fit([configure(name, {})] * 2, own_images)
     images = torch.stack([problem.test, problem.test.flip(0)])
     together = fitted.score(images, problem.texts)
     for run in range(2):

@@ -41,8 +41,8 @@ def release(candidates: Any, frequencies: Any, queue: int = 9, **settings: float
 
 @pytest.mark.parametrize("case", range(len(NUMBERS["expected"])))
 def test_pseudo_labels_equal_the_release(case: int) -> None:
-    given, expected = NUMBERS["inputs"], NUMBERS["expected"][case]
-    run = release(given["candidates"], given["class_prior"], power=given["power"])
+    inputs, expected = NUMBERS["inputs"], NUMBERS["expected"][case]
+    run = release(inputs["candidates"], inputs["class_prior"], power=inputs["power"])
     labels = pseudo_labels(run, ROWS, logits_of(double(expected["predictions"]), run.candidates))
     agree(labels, expected["pseudo_labels"], NUMBERS["tolerance"])
 

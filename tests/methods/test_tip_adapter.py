@@ -48,9 +48,9 @@ def six_digits_are_a_unit_length(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_logits_equal_the_release(case: dict[str, Any], expected: dict[str, Any]) -> None:
     values = "onehot" if case["cache_values"] == "onehot" else "soft"
-    own = {"alpha": case["alpha"], "beta": case["beta"]}
+    weights = {"alpha": case["alpha"], "beta": case["beta"]}
     for images in ("test", "val"):
-        agree(logits(values, double(GIVEN[f"X_{images}"]), **own), expected[f"tip_logits_{images}"], TOLERANCE)
+        agree(logits(values, double(GIVEN[f"X_{images}"]), **weights), expected[f"tip_logits_{images}"], TOLERANCE)
     alone = logits(values, double(GIVEN["X_test"]), alpha=0.0, beta=1.0)
     agree(alone, expected["zero_shot_logits_test"], TOLERANCE)
 
@@ -67,29 +67,35 @@ def test_the_first_of_the_best_in_the_released_grid_is_the_same() -> None:
 
 
 def test_trained_keys_and_losses_equal_the_release() -> None:
-    given, expected = GIVEN["tip_f"], EXPECTED["tip_f"]
-    settings = {"alpha": given["alpha"], "beta": given["beta"], "lr": given["lr"], "shots": 0, "temperature": "fixed"}
-    study = study_of(double(given["raw_train_features"]), TEXTS, HARD)
+    inputs, expected = GIVEN["tip_f"], EXPECTED["tip_f"]
+    settings = {
+        "alpha": inputs["alpha"],
+        "beta": inputs["beta"],
+        "lr": inputs["lr"],
+        "shots": 0,
+        "temperature": "fixed",
+    }
+    study = study_of(double(inputs["raw_train_features"]), TEXTS, HARD)
     run = Retrain("tip_adapter_f", study, settings, {"keys": IMAGES.T.contiguous()})
-    steps = given["epochs"] * len(given["batches"])
+    steps = inputs["epochs"] * len(inputs["batches"])
     for number in range(steps):
-        loss, _ = run.step(given["batches"][number % len(given["batches"])], number / steps)
+        loss, _ = run.step(inputs["batches"][number % len(inputs["batches"])], number / steps)
         assert loss == pytest.approx(expected["losses"][number], abs=FIXTURE["tolerance"])
         agree(run.state["keys"].T, expected["A_after_step"][number], TOLERANCE)
 
 
 def test_untrained_keys_are_tip_adapter() -> None:
     study = study_of(IMAGES, TEXTS, HARD)
-    own = {"alpha": 2.0, "beta": 3.0}
-    run = Retrain("tip_adapter_f", study, {**own, "temperature": "fixed"}, {"keys": IMAGES.T.contiguous()})
+    weights = {"alpha": 2.0, "beta": 3.0}
+    run = Retrain("tip_adapter_f", study, {**weights, "temperature": "fixed"}, {"keys": IMAGES.T.contiguous()})
     images = double(GIVEN["X_test"])
-    torch.testing.assert_close(run.logits(images), logits("onehot", images, shots=16, **own), atol=1e-3, rtol=0)
+    torch.testing.assert_close(run.logits(images), logits("onehot", images, shots=16, **weights), atol=1e-3, rtol=0)
 
 
 def test_votes_do_not_depend_on_how_many_meet_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     images = double(GIVEN["X_test"])
     whole = logits("soft", images)
-    monkeypatch.setattr(image_cache, "PIECE", 3)
+    monkeypatch.setattr(image_cache, "IMAGES_AT_ONCE", 3)
     torch.testing.assert_close(logits("soft", images), whole)
 
 

@@ -73,5 +73,5 @@ def test_counting_from_the_farthest_changes_no_answer_among_classes_of_one_size(
 def test_votes_do_not_depend_on_how_many_meet_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     method, state = solved()
     whole = method.score(state, QUERIES, TEXTS)
-    monkeypatch.setattr(tipx, "PIECE", 4)
+    monkeypatch.setattr(tipx, "IMAGES_AT_ONCE", 4)
     torch.testing.assert_close(method.score(state, QUERIES, TEXTS), whole)

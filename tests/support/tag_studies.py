@@ -25,24 +25,24 @@ def tag_texts(tags: int = TAGS + UNSEEN, width: int = WIDTH) -> Tensor:
 def images_of(tags: Tensor, texts: Tensor, noise: float = 0.3, seed: int = 0) -> Tensor:
     """(N, d) unit images that show the tags they have."""
     shown = tags.float() @ texts
-    made = torch.Generator().manual_seed(seed)
-    return normalise(normalise(shown) + noise * torch.randn(shown.shape, generator=made) / shown.shape[1] ** 0.5)
+    generator = torch.Generator().manual_seed(seed)
+    return normalise(normalise(shown) + noise * torch.randn(shown.shape, generator=generator) / shown.shape[1] ** 0.5)
 
 
 def drawn_tags(images: int, tags: int, seed: int = 0, share: float = 0.3) -> Tensor:
     """(N, C) bool, at least one tag per image."""
-    made = torch.Generator().manual_seed(seed)
-    has = torch.rand(images, tags, generator=made) < share
-    has[torch.arange(images), torch.randint(tags, (images,), generator=made)] = True
+    generator = torch.Generator().manual_seed(seed)
+    has = torch.rand(images, tags, generator=generator) < share
+    has[torch.arange(images), torch.randint(tags, (images,), generator=generator)] = True
     return has
 
 
 def tag_studies(marks: Tensor, features: Tensor, texts: Tensor, runs: int = 1, scale: float = 20.0) -> Studies:
     """A stack of equal studies, told apart by their names."""
     keys = tuple(f"tags|{run}" for run in range(runs))
-    told = marks.to(torch.int8).expand(runs, *marks.shape[-2:])
+    stacked_marks = marks.to(torch.int8).expand(runs, *marks.shape[-2:])
     names = tuple(f"tag {k}" for k in range(len(texts)))
-    return Studies(features, texts, names, scale, told >= 0, keys, keys, marks=told)
+    return Studies(features, texts, names, scale, stacked_marks >= 0, keys, keys, marks=stacked_marks)
 
 
 class Marked:
@@ -105,5 +105,5 @@ def step_of(run: Marked, module: nn.Module, params: State, progress: float = 0.0
 
 def with_marks(studies: Studies, marks: Sequence[Tensor]) -> Studies:
     """The same images, other marks for every run."""
-    told = torch.stack([m.to(torch.int8) for m in marks])
-    return replace(studies, candidates=told >= 0, marks=told)
+    stacked_marks = torch.stack([m.to(torch.int8) for m in marks])
+    return replace(studies, candidates=stacked_marks >= 0, marks=stacked_marks)

@@ -80,10 +80,10 @@ def test_few_images(name: str, settings: dict[str, object], images: int) -> None
 @EVERY
 def test_a_class_that_no_image_has(name: str, settings: dict[str, object]) -> None:
     rows = torch.from_numpy(PROBLEM.train_truth != 3).nonzero().squeeze(1)
-    some = STUDIES.of_images(rows)
-    absent = some.candidates.clone()
+    part = STUDIES.of_images(rows)
+    absent = part.candidates.clone()
     absent[..., 3] = False
-    finite(name, settings, replace(some, candidates=absent))
+    finite(name, settings, replace(part, candidates=absent))
 
 
 @EVERY
@@ -110,11 +110,11 @@ def test_a_run_does_not_depend_on_its_stack(name: str, settings: dict[str, objec
 @EVERY
 def test_runs_may_differ_in_a_setting_and_in_their_images(name: str, settings: dict[str, object]) -> None:
     setting, *values = FLOATS[name]
-    own = replace(STUDIES, features=torch.stack([STUDIES.features, STUDIES.features.flip(0)]))
+    own_images = replace(STUDIES, features=torch.stack([STUDIES.features, STUDIES.features.flip(0)]))
     methods = [configure(name, {**settings, setting: value}) for value in values]
-    together = fit(methods, own).score(PROBLEM.test, PROBLEM.texts)
+    together = fit(methods, own_images).score(PROBLEM.test, PROBLEM.texts)
     for run, method in enumerate(methods):
-        alone = fit([method], replace(only(run), features=own.features[run])).score(PROBLEM.test, PROBLEM.texts)
+        alone = fit([method], replace(only(run), features=own_images.features[run])).score(PROBLEM.test, PROBLEM.texts)
         torch.testing.assert_close(alone[0], together[run], atol=1e-4, rtol=1e-4)
 
 

@@ -67,11 +67,11 @@ def test_every_feed_is_taken(name: str, kind: str) -> None:
 
 @EVERY
 def test_a_run_does_not_depend_on_its_stack(name: str, settings: dict[str, object]) -> None:
-    own = replace(STUDIES, features=torch.stack([STUDIES.features, STUDIES.features.flip(0)]))
-    together = finite(name, settings, own, PROBLEM.texts)
+    own_images = replace(STUDIES, features=torch.stack([STUDIES.features, STUDIES.features.flip(0)]))
+    together = finite(name, settings, own_images, PROBLEM.texts)
     alone = replace(
         STUDIES,
-        features=own.features[1],
+        features=own_images.features[1],
         candidates=STUDIES.candidates[1:],
         keys=STUDIES.keys[1:],
         draws=STUDIES.draws[1:],
@@ -141,4 +141,4 @@ def test_images_and_classes_meet_by_the_largest_of_all_maps() -> None:
     torch.testing.assert_close(module(images, semantics), each.amax(0))
     length = torch.stack([(images @ one).norm(dim=-1) for one in maps])
     cosines = each / length.unsqueeze(-1) / semantics.norm(dim=-1)
-    torch.testing.assert_close(module(images, semantics, way="cosine"), cosines.amax(0))
+    torch.testing.assert_close(module(images, semantics, measure="cosine"), cosines.amax(0))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from pzsl_bench.blocks.contrast import (
-    COLDEST,
+    MIN_TEMPERATURE,
     Compared,
     average_from,
     averaged,
@@ -85,7 +85,7 @@ def test_the_coldest_contrast_is_finite_for_the_nearest_and_the_farthest_vectors
         queries = one.clone().requires_grad_()
         labels = one_hot(torch.tensor([0]), like)
         loss = queue_contrast(
-            Compared(queries, labels), keys, Compared(queue, 0 * labels), COLDEST, torch.tensor(supervised)
+            Compared(queries, labels), keys, Compared(queue, 0 * labels), MIN_TEMPERATURE, torch.tensor(supervised)
         )
         assert loss.isfinite()
         assert torch.autograd.grad(loss, queries)[0].isfinite().all()

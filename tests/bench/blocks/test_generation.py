@@ -26,15 +26,15 @@ def trained(name: str, points: int = 1, **settings: object) -> Fitted:
 
 def test_images_are_chosen_as_often_as_their_labels_say() -> None:
     soft = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.0, 1.0], [0.0, 2.0]])
-    rows, found = evenly_chosen(soft, 40)
-    assert found.all()
+    rows, has_images = evenly_chosen(soft, 40)
+    assert has_images.all()
     assert torch.bincount(rows[0], minlength=5).tolist() == [20, 10, 10, 0, 0]
     assert torch.bincount(rows[1], minlength=5).tolist() == [0, 5, 5, 10, 20]
 
 
 def test_a_class_that_no_image_may_be_has_no_examples() -> None:
-    rows, found = evenly_chosen(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), 3)
-    assert found.tolist() == [True, False]
+    rows, has_images = evenly_chosen(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), 3)
+    assert has_images.tolist() == [True, False]
     assert rows.max() < 2
 
 
@@ -81,13 +81,13 @@ def test_what_changed_since_is_prepared_anew(name: str) -> None:
 @pytest.mark.parametrize("condition", ["drawn", "expected"])
 @pytest.mark.parametrize("images", ["as_given", "unit", "standardised"])
 @pytest.mark.parametrize("name", NAMES)
-def test_scaling_is_undone_by_natural(name: str, images: str, condition: str) -> None:
+def test_scaling_is_undone_by_unscaled(name: str, images: str, condition: str) -> None:
     fitted = trained(name, images=images, condition=condition, rescale=True, known="imagined")
     assert fitted.alive.all()
     memory = {key: value[0] for key, value in fitted.memory.items()}
     assert isinstance(fitted.method, Generative)
     scaled = fitted.method.scaled(PROBLEM.test, memory)
-    torch.testing.assert_close(fitted.method.natural(scaled, memory), PROBLEM.test)
+    torch.testing.assert_close(fitted.method.unscaled(scaled, memory), PROBLEM.test)
     assert fitted.score(PROBLEM.test, PROBLEM.texts).isfinite().all()
 
 

@@ -50,7 +50,7 @@ def test_single_precision_features_in_a_narrow_cone_are_solved_as_well_as_double
 
 def test_moments_do_not_depend_on_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = drawn(23, 4), drawn(23, 2, seed=1)
-    monkeypatch.setattr(least_squares, "ROWS", 7)
+    monkeypatch.setattr(least_squares, "ROWS_AT_ONCE", 7)
     torch.testing.assert_close(moments(left, right), left.T @ right)
 
 
@@ -63,8 +63,8 @@ def test_a_spectrum_gives_the_second_moments_back(images: int) -> None:
 
 def test_directions_of_rounding_are_left_out() -> None:
     rows = torch.cat([drawn(20, 2), 1e-8 * drawn(20, 2, seed=1)], dim=1)
-    assert (Spectrum.of(rows, least=1e-6).values > 0).sum() == 2
-    assert (Spectrum.of(rows, least=0.0).values > 0).sum() == 4
+    assert (Spectrum.of(rows, cutoff=1e-6).values > 0).sum() == 2
+    assert (Spectrum.of(rows, cutoff=0.0).values > 0).sum() == 4
 
 
 def test_a_run_that_is_not_finite_leaves_the_others_alone() -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzsl_bench.blocks.ranking import draw_class, first, member, of_class, rank_weights, trials
+from pzsl_bench.blocks.ranking import draw_class, draw_marked, first_marked, of_class, rank_weights, trials
 
 DICE = st.floats(0, 1 - 2**-24, width=32)
 MASK = st.lists(st.booleans(), min_size=1, max_size=9)
@@ -28,19 +28,19 @@ def test_classes_are_drawn_as_often_as_their_weight_says() -> None:
 
 @given(MASK, DICE)
 def test_a_member_is_a_marked_class_where_one_is_marked(mask: list[bool], dice: float) -> None:
-    [number] = member(torch.tensor([mask]), torch.tensor([dice])).tolist()
+    [number] = draw_marked(torch.tensor([mask]), torch.tensor([dice])).tolist()
     assert mask[number] if any(mask) else number == 0
 
 
 def test_all_members_are_equally_likely() -> None:
     mask = torch.tensor([False, True, True, False, True])
-    share = member(mask.expand(len(GRID), 5), GRID).bincount(minlength=5) / len(GRID)
+    share = draw_marked(mask.expand(len(GRID), 5), GRID).bincount(minlength=5) / len(GRID)
     torch.testing.assert_close(share, mask / 3, atol=1e-3, rtol=0.0)
 
 
 @given(MASK)
 def test_first_is_the_first_marked_class(mask: list[bool]) -> None:
-    assert first(torch.tensor([mask])).item() == (mask.index(True) if any(mask) else 0)
+    assert first_marked(torch.tensor([mask])).item() == (mask.index(True) if any(mask) else 0)
 
 
 @given(st.integers(0, 2000), st.integers(0, 2000), DICE)

@@ -60,8 +60,8 @@ def test_a_single_attribute_keeps_its_size() -> None:
 @pytest.fixture(scope="module")
 def names(shared_data: Path) -> Tensor:
     """(90, 512) every eleventh class name of ImageNet as CLIP ViT-B/32 really encodes it."""
-    with np.load(shared_data / "clip" / "imagenet_text_vitb32.npz") as held:
-        return normalise(torch.from_numpy(held["text"]).float())[::11][:90]
+    with np.load(shared_data / "clip" / "imagenet_text_vitb32.npz") as arrays:
+        return normalise(torch.from_numpy(arrays["text"]).float())[::11][:90]
 
 
 def test_real_names_lie_in_a_narrow_cone_until_they_are_centred(names: Tensor) -> None:
@@ -97,8 +97,8 @@ def test_centring_real_names_helps_unseen_classes(
 
     def accuracy(center: bool) -> float:
         method = configure(name, {**settings, "center_texts": center, "center_images": center})
-        [found] = judge(fit([method], studies), problem.exam(), problem.train, candidates, [None])
-        assert found["T1"] is not None
-        return found["T1"]
+        [metrics] = judge(fit([method], studies), problem.exam(), problem.train, candidates, [None])
+        assert metrics["T1"] is not None
+        return metrics["T1"]
 
     assert accuracy(True) > accuracy(False) + gain

@@ -47,10 +47,10 @@ def test_a_class_that_asks_for_too_much_gets_all_rows_that_allow_it() -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_rows_sum_to_one_on_what_is_allowed_at_any_gap(
-    values: list[float], masks: list[int], asked: list[float]
+    values: list[float], masks: list[int], sums: list[float]
 ) -> None:
     allowed = torch.tensor([[mask >> k & 1 for k in range(4)] for mask in masks]).bool()
-    columns = torch.tensor(asked) / sum(asked)
+    columns = torch.tensor(sums) / sum(sums)
     made = scale(torch.tensor(values).view(3, 4), allowed, columns)
     torch.testing.assert_close(made.sum(1), torch.ones(3))
     assert (made >= 0).all()

@@ -67,9 +67,9 @@ def test_what_is_not_said_is_left_out_or_absent(unknown: str, absent: list[float
 @given(st.floats(0.0, 0.9), st.integers(0, 5))
 def test_losing_annotations_at_random_does_not_bias_the_expected_number(rate: float, seed: int) -> None:
     truth = drawn_tags(3000, 6, seed)
-    told = (truth.int() * 2 - 1) * (torch.rand(truth.shape, generator=torch.Generator().manual_seed(99)) >= rate)
+    marks = (truth.int() * 2 - 1) * (torch.rand(truth.shape, generator=torch.Generator().manual_seed(99)) >= rate)
     images = torch.zeros(len(truth), 2)
-    expected = positives_per_image(tag_studies(told, images, TEXTS[:6, :2]).of(0))
+    expected = positives_per_image(tag_studies(marks, images, TEXTS[:6, :2]).of(0))
     assert expected == pytest.approx(truth.sum(1).float().mean().item(), rel=0.12)
 
 

@@ -17,8 +17,8 @@ KERNELS = {"logistic": (logistic, F.softplus), "hinge": (hinge(0.7), lambda gap:
 
 def given_numbers(seed: int, images: int = 3, classes: int = 5) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, weights of the upper and of the lower ones; some are zero and some classes are on both sides."""
-    made = torch.Generator().manual_seed(seed)
-    scores, upper, lower = (torch.rand(images, classes, generator=made).double() for _ in range(3))
+    generator = torch.Generator().manual_seed(seed)
+    scores, upper, lower = (torch.rand(images, classes, generator=generator).double() for _ in range(3))
     return 4 * scores, upper * (upper > 0.4), lower * (lower > 0.3)
 
 
@@ -47,7 +47,7 @@ def test_value_and_gradient_equal_the_definition(name: str, seed: int, most: int
 def test_pieces_do_not_change_the_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = given_numbers(3)
     whole = pair_sums(*numbers, 0, logistic)
-    monkeypatch.setattr(tag_pairs, "AT_ONCE", 1)
+    monkeypatch.setattr(tag_pairs, "GAPS_AT_ONCE", 1)
     for one, other in zip(whole, pair_sums(*numbers, 0, logistic), strict=True):
         torch.testing.assert_close(one, other)
 

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL.Image import new
 from typer.testing import CliRunner, Result
 
 from pzsl_bench import __version__
 from pzsl_bench.base import randomness
 from pzsl_bench.base.errors import MissingDataError
-from pzsl_bench.cli.main import app
+from pzsl_bench.cli.main import app, main  # noqa: F401  (main is run in a process of its own)
 from pzsl_bench.data.source import DATASETS, Dataset, Source, dataset
 
 COMMANDS = (
@@ -90,34 +91,25 @@ def records(folder: Path) -> dict[Path, dict[str, Any]]:
     return {p: json.loads(p.read_text()) for p in (folder / "results" / "records").rglob("*.json")}
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_answers_within_half_a_second(command: str) -> None:
-    best = np.inf
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([*PROGRAM, *command.split(), "--help"], capture_output=True, text=True)
-        best = min(best, time.perf_counter() - start)
-        if best < 0.5:
-            break
-    assert done.returncode == 0, done.stderr
-    assert "Usage:" in done.stdout
-    if command:
-        assert "Examples:" in done.stdout
-        assert f"pzsl-bench {command}" in done.stdout
-    assert best < 0.5
-
-
 @pytest.mark.parametrize("command", [["--help"], *([c, "--help"] for c in COMMANDS), ["--version"]])
-def test_help_imports_nothing_heavy(command: list[str]) -> None:
+def test_help_shows_examples_and_answers_at_once_as_nothing_heavy_is_imported(command: list[str]) -> None:
     code = (
         "import sys, pzsl_bench.cli.main as cli\n"
-        f"try: cli.app({command!r})\n"
+        f"try: cli.app({command!r}, prog_name='pzsl-bench')\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         f"print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == "[]"
+    if command[0] in COMMANDS:
+        assert "Usage:" in done.stdout and "Examples:" in done.stdout
+        assert f"pzsl-bench {command[0]}" in done.stdout
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    done = subprocess.run([*PROGRAM, "--version"], capture_output=True, text=True)
+    assert done.stdout.strip() == f"pzsl-bench {__version__}"
 
 
 def test_every_command_is_listed_in_the_help_with_a_whole_sentence() -> None:
@@ -133,7 +125,7 @@ def test_version_is_the_packages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "reason"),
     [
         (["run", "--grid", "smoek"], "did you mean 'smoke'"),
         (["plan", "--grid", "tiny.yml"], "no grid file tiny.yml"),
@@ -150,13 +142,13 @@ def test_version_is_the_packages() -> None:
         (["ui"], "pzsl-bench sync"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_exit_code_2(words: list[str], said: str) -> None:
+def test_a_users_mistake_is_one_line_and_exit_code_2(words: list[str], reason: str) -> None:
     result = call(*words)
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
-    assert said in lines[0]
+    assert reason in lines[0]
     assert not result.stdout
 
 
@@ -416,7 +408,7 @@ def test_a_real_ctrl_c_ends_with_130_and_loses_no_record(folder: Path) -> None:
     assert "2 missing" in rest.stdout
 
 
-def test_nothing_to_do_is_fast_and_imports_neither_mlflow_nor_pandas(folder: Path) -> None:
+def test_nothing_to_do_imports_neither_mlflow_nor_pandas(folder: Path) -> None:
     grid = GRID.replace("[toy]", "[synthetic]")
     (folder / "tiny.yaml").write_text(grid)
     assert run_tiny().exit_code == 0
@@ -426,13 +418,9 @@ def test_nothing_to_do_is_fast_and_imports_neither_mlflow_nor_pandas(folder: Pat
         "except SystemExit as end: assert not end.code, end.code\n"
         "print(sorted({'mlflow', 'pandas', 'open_clip'} & set(sys.modules)), file=sys.stderr)"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    spent = time.perf_counter() - start
     assert "nothing to do" in done.stdout, done.stderr
     assert done.stderr.strip() == "[]"
-    # Three seconds of work, and what importing torch takes on a busy machine.
-    assert spent < 6
 
 
 def runs_in_mlflow(folder: Path) -> list[tuple[str, str]]:
@@ -509,9 +497,39 @@ def test_ctrl_c_while_planning_ends_with_130_and_the_command_to_repeat(monkeypat
 
 
 @pytest.mark.slow
+class Pictures(Dataset):
+    """A few images of one colour each."""
+
+    default_encoder = "embedded"
+
+    def open(self) -> Source:
+        labels = np.repeat(np.arange(4), 6)
+        return Source(
+            labels=labels,
+            is_test=np.arange(len(labels)) % 2 == 0,
+            class_names=("red circle", "blue circle", "red square", "blue square"),
+            seen=(0, 1, 2),
+            unseen=(3,),
+            validation=(2,),
+            checksum="pictures-1",
+            images=[new("RGB", (48, 48), (10 * i, 200, 90)) for i in range(len(labels))],
+        )
+
+
+PICTURES = """
+import sys; sys.path.insert(0, sys.argv.pop(1)); import test_main as test
+test.dataset("pictures", title="Pictures")(test.Pictures)
+test.main()
+"""
+
+
 def test_a_truncated_feature_cache_is_one_line_and_made_anew(folder: Path) -> None:
-    words = [*PROGRAM, "run", "--grid", "smoke", "--no-mlflow", "--cache", "cache", "--set", "methods=[clip_zero_shot]"]
-    assert subprocess.run(words, capture_output=True).returncode == 0
+    grid = GRID.replace("[toy]", "[pictures]").replace(", naive: {epochs: 2}]", "]")
+    (folder / "tiny.yaml").write_text(grid, encoding="utf-8")
+    words = [sys.executable, "-c", PICTURES, str(Path(__file__).parent)]
+    words += ["run", "--grid", "tiny.yaml", "--no-mlflow", "--cache", "cache"]
+    first = subprocess.run(words, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
     (features,) = Path("cache").rglob("features.npy")
     size = features.stat().st_size
     os.truncate(features, size // 2)
@@ -519,5 +537,5 @@ def test_a_truncated_feature_cache_is_one_line_and_made_anew(folder: Path) -> No
     assert again.returncode == 0
     (line,) = [line for line in again.stderr.splitlines() if "damaged" in line]
     assert line.startswith("warning: feature cache")
-    assert "held =" not in again.stderr
+    assert not any(text.startswith(" ") for text in again.stderr.splitlines()), "a line of our code behind the warning"
     assert features.stat().st_size == size

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,7 +114,7 @@ def test_check_works_without_an_encoder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "reason"),
     [
         (["show", "shaps"], "did you mean 'shapes'"),
         (["show", "shapes", "dotted purple circel"], "did you mean 'dotted purple circle'"),
@@ -133,10 +132,10 @@ def test_check_works_without_an_encoder() -> None:
         (["generate", "shapes", "--base-url", "http://h/v1", "--model", "m", "--out", "."], "is a folder"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_code_two(words: list[str], said: str) -> None:
+def test_mistakes_are_one_line_and_exit_code_two(words: list[str], reason: str) -> None:
     result = call(*words)
     assert result.exit_code == 2, result.output
-    assert said in result.stderr
+    assert reason in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -190,8 +189,8 @@ def test_generate_stops_at_once_where_the_server_cannot_be_used() -> None:
 
 
 def test_a_dry_run_asks_nobody() -> None:
-    start = time.perf_counter()
-    result = call(*GENERATE, "--base-url", "http://127.0.0.1:9/v1", "--dry-run")
+    with serving(lambda n, body: fails(500, "nobody should ask")) as server:
+        result = call(*GENERATE, "--base-url", server.url, "--dry-run")
+        assert not server.asked
     assert result.exit_code == 0
     assert f'"{CLASS}"' in result.stdout and "descriptors" in result.stdout
-    assert time.perf_counter() - start < 30

@@ -13,7 +13,7 @@ from pzsl_bench.contract.heads import CosineHead
 from pzsl_bench.contract.needs import EXTRAS, FEED_NEEDS, OF_NAMES, PROTOTYPES, STARTS
 from pzsl_bench.problem.toy import toy_problem, toy_studies
 from pzsl_bench.reports.describe import description
-from pzsl_bench.running.opened import renamed
+from pzsl_bench.running.opened import with_names
 from pzsl_bench.synonyms.space import centres, ensemble
 from pzsl_bench.training.fit import fit
 from pzsl_bench.training.fitted import Fitted
@@ -101,16 +101,16 @@ def test_a_problem_is_given_what_is_asked_of_its_names() -> None:
         ("s3 texts", centres(names)),
         ("synonyms", plain.texts),
     ):
-        told = renamed(plain, names, frozenset({need}))
-        assert torch.equal(told.texts, texts)
-        assert (told.synonyms is not None) == (need == "synonyms")
-    both = renamed(plain, names, frozenset({"synonyms", "s3 texts"}))
+        problem = with_names(plain, names, frozenset({need}))
+        assert torch.equal(problem.texts, texts)
+        assert (problem.synonyms is not None) == (need == "synonyms")
+    both = with_names(plain, names, frozenset({"synonyms", "s3 texts"}))
     assert both.synonyms is names
     assert torch.equal(both.texts, centres(names))
 
 
 def test_prototypes_start_at_zero_shot_with_the_mean_of_the_names() -> None:
     assert PROBLEM.synonyms is not None
-    told = renamed(PROBLEM, PROBLEM.synonyms, frozenset({"ensemble texts"}))
+    problem = with_names(PROBLEM, PROBLEM.synonyms, frozenset({"ensemble texts"}))
     head = CosineHead(16, 4, 1.0)
-    torch.testing.assert_close(head(PROBLEM.test, told.texts), PROBLEM.test @ ensemble(PROBLEM.synonyms).T)
+    torch.testing.assert_close(head(PROBLEM.test, problem.texts), PROBLEM.test @ ensemble(PROBLEM.synonyms).T)

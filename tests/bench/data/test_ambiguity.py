@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from replay import fixture
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.data import ambiguity
@@ -19,7 +18,7 @@ from pzsl_bench.encoding.encoder import find_encoder
 from pzsl_bench.encoding.prompts import class_texts
 from pzsl_bench.problem.toy import toy_problem
 
-FIXTURE = json.loads((Path(__file__).parents[2] / "parity" / "candidate_generation.json").read_text())
+FIXTURE = fixture("candidate_generation")
 OF_CLASSES = [name for name in AMBIGUITIES.names() if AMBIGUITIES.get(name).task == "classes"]
 NAMES = sorted(name for name in OF_CLASSES if AMBIGUITIES.get(name).rated)
 """The ambiguities that are drawn around the truth."""

@@ -68,8 +68,8 @@ def test_annotations_are_what_they_always_were(name: str, rate: float, known: st
     true = np.where(randomness.uniform(randomness.key("frozen"), 30, 8) < 0.4, 1, -1).astype(np.int8)
     true[:, 0] = 1
     texts = np.eye(8) + 0.1 * np.arange(8)[:, None]
-    own = Labelled(np.empty(0, dtype=np.int64), 8, texts, lambda: texts, tags=true)
-    assert mask_hash(draw_candidates(name, own, rate, "toy", 0)) == known
+    labelled = Labelled(np.empty(0, dtype=np.int64), 8, texts, lambda: texts, tags=true)
+    assert mask_hash(draw_candidates(name, labelled, rate, "toy", 0)) == known
 
 
 @given(st.integers(1, 30), st.integers(1, 6), st.floats(0, 1), st.floats(0, 1), st.integers(0, 20))
@@ -97,10 +97,10 @@ def test_so_many_of_every_tag_are_left(images: int, classes: int, number: int, s
 @given(st.integers(1, 30), st.integers(1, 6), st.integers(0, 20))
 def test_one_present_tag_of_every_image_is_told(images: int, classes: int, seed: int) -> None:
     true = tags(images, classes, seed)
-    told = draw("single_positive", true, 0)
-    assert ((told > 0).sum(1) == 1).all()
-    assert (true[told > 0] == 1).all()
-    assert not (told < 0).any()
+    marked = draw("single_positive", true, 0)
+    assert ((marked > 0).sum(1) == 1).all()
+    assert (true[marked > 0] == 1).all()
+    assert not (marked < 0).any()
 
 
 @pytest.mark.parametrize("name", ["candidates", "candidates_near"])
@@ -109,11 +109,11 @@ def test_candidates_hold_all_true_tags_and_so_many_others(
     name: str, images: int, classes: int, number: int, seed: int
 ) -> None:
     true = tags(images, classes, seed)
-    told, more = draw(name, true, number), draw(name, true, number + 1)
-    assert ((told > 0).sum(1) == (true > 0).sum(1) + np.minimum((true < 0).sum(1), number)).all()
-    assert (told[true > 0] == 1).all()
-    assert ((told == 0) == (true == 0)).all()
-    assert (more[told > 0] == 1).all()
+    marked, more = draw(name, true, number), draw(name, true, number + 1)
+    assert ((marked > 0).sum(1) == (true > 0).sum(1) + np.minimum((true < 0).sum(1), number)).all()
+    assert (marked[true > 0] == 1).all()
+    assert ((marked == 0) == (true == 0)).all()
+    assert (more[marked > 0] == 1).all()
     assert (draw(name, true, 0) == true).all()
 
 
@@ -131,7 +131,7 @@ def test_near_tags_are_those_with_similar_texts() -> None:
 
 def test_large_tables_are_drawn_in_pieces_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = [draw(name, TRUE, RATES.get(name, (0.0,))[0]) for name in NAMES]
-    monkeypatch.setattr(tag_corruption, "PIECE", 30)
+    monkeypatch.setattr(tag_corruption, "ENTRIES_AT_ONCE", 30)
     pieces = [draw(name, TRUE, RATES.get(name, (0.0,))[0]) for name in NAMES]
     assert all((a == b).all() for a, b in zip(whole, pieces, strict=True))
 
@@ -158,6 +158,6 @@ def test_a_tag_may_be_there_unless_it_is_said_to_be_absent() -> None:
 
 def test_the_hash_of_annotations_tells_unknown_from_absent() -> None:
     marks = [np.array([row], dtype=np.int8) for row in ([1, 0, -1], [1, -1, -1], [1, 0, 0], [0, 1, -1])]
-    assert len({mask_hash(own) for own in marks}) == 4
+    assert len({mask_hash(each) for each in marks}) == 4
     # Candidate sets are named as ever.
     assert mask_hash(np.array([[True, False], [True, True]])) == "6dc8ee022d9e5eb5"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pzsl_bench.base.errors import MissingDataError, UserError
-from pzsl_bench.data.name_lists import different, numbered_lines, stem
+from pzsl_bench.data.name_lists import numbered_lines, require_distinct, stem
 from pzsl_bench.data.source import DATASETS, Source, dataset, find_dataset
 from pzsl_bench.data.tagged_features import find_features
 from pzsl_bench.data.tagged_folders import Listing, TaggedFiles
@@ -64,12 +64,12 @@ def test_named_features_say_which_images_there_are_and_in_which_order(folder: Pa
 
 
 def test_a_folder_of_arrays_holds_the_same_as_a_file(folder: Path):
-    held = {"features": features(2), "images": np.array(["two", "three"]), "scale": np.array(20.0)}
-    np.savez(folder / "features.npz", **held)
+    arrays = {"features": features(2), "images": np.array(["two", "three"]), "scale": np.array(20.0)}
+    np.savez(folder / "features.npz", **arrays)
     first = opened(folder)
     (folder / "features.npz").unlink()
     (folder / "features").mkdir()
-    for key, value in held.items():
+    for key, value in arrays.items():
         np.save(folder / f"features/{key}.npy", value)
     second = opened(folder)
     assert first.checksum == second.checksum
@@ -93,7 +93,7 @@ def test_without_texts_an_encoder_reads_the_class_names(folder: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("held", "reason"),
+    ("arrays", "reason"),
     [
         ({"images": ["one"]}, "has no features; it holds images"),
         ({"features": features(2)}, "features has 2 rows, but Toy tags has 3 images; name yours in the key images"),
@@ -106,8 +106,8 @@ def test_without_texts_an_encoder_reads_the_class_names(folder: Path, tmp_path: 
         ({"features": features(3), "scale": 0.0}, "scale: must be positive"),
     ],
 )
-def test_features_that_do_not_fit_are_refused_in_one_line(folder: Path, held: dict[str, object], reason: str):
-    np.savez(folder / "features.npz", **held)
+def test_features_that_do_not_fit_are_refused_in_one_line(folder: Path, arrays: dict[str, object], reason: str):
+    np.savez(folder / "features.npz", **arrays)
     with pytest.raises(UserError, match=reason) as error:
         opened(folder)
     assert "\n" not in str(error.value)
@@ -116,8 +116,8 @@ def test_features_that_do_not_fit_are_refused_in_one_line(folder: Path, held: di
 
 def test_other_tags_features_or_rows_are_another_dataset(folder: Path, monkeypatch: pytest.MonkeyPatch):
     found = set()
-    for held in ({"features": features(3)}, {"features": features(3) + 1}, {"features": features(3), "scale": 2.0}):
-        np.savez(folder / "features.npz", **held)
+    for arrays in ({"features": features(3)}, {"features": features(3) + 1}, {"features": features(3), "scale": 2.0}):
+        np.savez(folder / "features.npz", **arrays)
         found.add(opened(folder).checksum)
     np.savez(folder / "features.npz", features=features(3), images=["two", "one", "three"])
     found.add(opened(folder).checksum)
@@ -166,4 +166,4 @@ def test_lists_are_read_with_their_line_numbers_and_without_what_is_empty(tmp_pa
     with pytest.raises(UserError, match="is not a text file in UTF-8"):
         numbered_lines(path)
     with pytest.raises(UserError, match="is empty"):
-        different(path, [])
+        require_distinct(path, [])

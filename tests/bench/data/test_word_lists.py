@@ -45,7 +45,7 @@ def test_a_class_called_classes_is_no_full_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("{", r"f\.json is not valid JSON: .*line 1"),
         ("[]", "a JSON object is wanted"),
@@ -63,8 +63,8 @@ def test_a_class_called_classes_is_no_full_file() -> None:
         ('{"version": 2, "classes": {}}', "version 2 is not known"),
     ],
 )
-def test_mistakes_are_told_with_their_place(content: str, said: str) -> None:
-    with pytest.raises(UserError, match=said) as caught:
+def test_mistakes_are_told_with_their_place(content: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         parse_listing(content, "f.json")
     assert "\n" not in str(caught.value)
 
@@ -139,6 +139,6 @@ def test_bundled_lists_hold_what_they_say(name: str) -> None:
 def test_no_word_of_a_bundled_list_stands_for_two_classes(name: str) -> None:
     entries = list(bundled_listings()[name.replace("_", "")].entries.values())
     names = [entry.name for entry in entries]
-    kept, clashes = without_clashes(names, entries, ["bundled"] * len(names))
+    names_left, clashes = without_clashes(names, entries, ["bundled"] * len(names))
     assert not clashes
-    assert [len(words) for words in kept] == [1 + len(entry.synonyms) for entry in entries]
+    assert [len(words) for words in names_left] == [1 + len(entry.synonyms) for entry in entries]

@@ -34,13 +34,13 @@ def test_a_view_is_the_same_whatever_was_made_before() -> None:
 
 
 def test_views_differ_by_number_by_image_and_by_dataset() -> None:
-    found = {
+    different_views = {
         view
         for checksum in ("world", "another")
         for index in (0, 1, 2)
         for view in pixels(Augmentation(checksum, (32, 32))(picture(), index))
     }
-    assert len(found) == 2 * 3 * VIEWS
+    assert len(different_views) == 2 * 3 * VIEWS
 
 
 def test_the_random_numbers_behind_views_never_change() -> None:
@@ -70,12 +70,12 @@ def test_a_crop_lies_inside_the_image_and_keeps_its_share_and_shape(
 
 
 def test_crops_reach_every_corner_and_every_share() -> None:
-    drawn = np.random.default_rng(0).uniform(size=(2000, 4))
-    boxes = np.array([crop((48, 48), AREA[0] + (AREA[1] - AREA[0]) * a, r, x, y) for a, r, x, y in drawn])
-    kept = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / 48**2
+    numbers = np.random.default_rng(0).uniform(size=(2000, 4))
+    boxes = np.array([crop((48, 48), AREA[0] + (AREA[1] - AREA[0]) * a, r, x, y) for a, r, x, y in numbers])
+    area_shares = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / 48**2
     assert (boxes[:, :2].min(), boxes[:, 2:].max()) == (0, 48)
-    assert kept.mean() == pytest.approx(np.mean(AREA), abs=0.02)
-    assert kept.min() < AREA[0] + 0.03 and kept.max() > 0.96
+    assert area_shares.mean() == pytest.approx(np.mean(AREA), abs=0.02)
+    assert area_shares.min() < AREA[0] + 0.03 and area_shares.max() > 0.96
 
 
 def test_half_of_the_views_are_mirrored() -> None:

@@ -48,9 +48,9 @@ def words(model: Any, text: str) -> torch.Tensor:
 
 def test_a_context_of_plain_words_gives_the_ordinary_text_vectors() -> None:
     for phrase in ("a photo of a", "red", "two circle or one blue star"):
-        wanted = EMBEDDED.encode_texts([f"{phrase} {name.replace('_', ' ')}." for name in NAMES])
-        made = encode(TOWER, words(EMBEDDED.model, phrase))
-        torch.testing.assert_close(made.double(), torch.from_numpy(wanted), atol=1e-5, rtol=0.0)
+        expected = EMBEDDED.encode_texts([f"{phrase} {name.replace('_', ' ')}." for name in NAMES])
+        vectors = encode(TOWER, words(EMBEDDED.model, phrase))
+        torch.testing.assert_close(vectors.double(), torch.from_numpy(expected), atol=1e-5, rtol=0.0)
     assert torch.equal(TOWER.phrase, words(EMBEDDED.model, "a photo of a"))
 
 
@@ -76,8 +76,8 @@ def test_every_kind_of_clips_tower_is_computed_as_open_clip_does(
     tower = ClipTower(loaded, "any")
     with torch.no_grad():
         tokens = EMBEDDED.tokenizer([f"a photo of a {name.replace('_', ' ')}." for name in NAMES])
-        wanted = model.encode_text(tokens, normalize=True)
-    torch.testing.assert_close(encode(tower, tower.phrase), wanted, atol=1e-5, rtol=0.0)
+        expected = model.encode_text(tokens, normalize=True)
+    torch.testing.assert_close(encode(tower, tower.phrase), expected, atol=1e-5, rtol=0.0)
 
 
 @pytest.mark.parametrize("text", [{"no_causal_mask": True, "pool_type": "last"}, {"embed_cls": True}])
@@ -98,9 +98,9 @@ def test_a_text_does_not_depend_on_the_other_names() -> None:
 def test_names_that_are_too_long_are_cut_as_open_clip_cuts_them() -> None:
     name = " ".join(["striped pink oval"] * 6)
     for phrase in ("a photo of a", "a a a a a a a a a a a a a"):
-        wanted = EMBEDDED.encode_texts([f"{phrase} {n}." for n in (name, "circle oval")])
-        made = encode(TOWER, words(EMBEDDED.model, phrase), (name, "circle oval"))
-        torch.testing.assert_close(made.double(), torch.from_numpy(wanted), atol=1e-5, rtol=0.0)
+        expected = EMBEDDED.encode_texts([f"{phrase} {n}." for n in (name, "circle oval")])
+        vectors = encode(TOWER, words(EMBEDDED.model, phrase), (name, "circle oval"))
+        torch.testing.assert_close(vectors.double(), torch.from_numpy(expected), atol=1e-5, rtol=0.0)
 
 
 def test_a_context_that_leaves_no_room_for_names_is_told_in_words() -> None:
@@ -115,18 +115,18 @@ def test_runs_of_a_stack_share_the_tower_and_nothing_else() -> None:
     together = vmap(lambda one: TOWER.encode(one, names))(contexts)
     (gradient,) = torch.autograd.grad((together * pull).sum(), [contexts])
     for run in range(3):
-        own = contexts[run].detach().requires_grad_()
-        alone = TOWER.encode(own, names)
+        context_of_run = contexts[run].detach().requires_grad_()
+        alone = TOWER.encode(context_of_run, names)
         torch.testing.assert_close(alone, together[run], atol=1e-5, rtol=0.0)
-        (expected,) = torch.autograd.grad((alone * pull).sum(), [own])
+        (expected,) = torch.autograd.grad((alone * pull).sum(), [context_of_run])
         torch.testing.assert_close(gradient[run], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_class_rows_keep_the_vectors_that_other_methods_see() -> None:
     plain = problem_of(*NAMES, unseen=2)
-    told = with_tower(plain, TOWER)
-    assert torch.equal(TOWER.vectors(told.texts), plain.texts)
-    studies = told.studies(torch.ones(1, len(plain.train), 3, dtype=torch.bool), ["one"], ["one"])
+    problem = with_tower(plain, TOWER)
+    assert torch.equal(TOWER.vectors(problem.texts), plain.texts)
+    studies = problem.studies(torch.ones(1, len(plain.train), 3, dtype=torch.bool), ["one"], ["one"])
     assert torch.equal(studies.without_tower.texts, plain.texts[:3])
     assert studies.without_tower.tower is None
 
@@ -134,14 +134,14 @@ def test_class_rows_keep_the_vectors_that_other_methods_see() -> None:
 def test_the_memory_of_a_step_is_foreseen() -> None:
     names = TOWER.names(with_tower(problem_of(*NAMES * 4), TOWER).texts, 4)
     context = torch.randn(4, 128, requires_grad=True)
-    kept: dict[int, int] = {}
+    sizes: dict[int, int] = {}
 
-    def keep(value: torch.Tensor) -> torch.Tensor:
+    def record_size(value: torch.Tensor) -> torch.Tensor:
         if not isinstance(value, torch.nn.Parameter) and value.untyped_storage().data_ptr() not in weights:
-            kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes() // 4
+            sizes[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes() // 4
         return value
 
     weights = {p.untyped_storage().data_ptr() for p in EMBEDDED.model.parameters()}
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+    with torch.autograd.graph.saved_tensors_hooks(record_size, lambda value: value):
         TOWER.encode(context, names)
-    assert sum(kept.values()) < TOWER.floats(names, 4) < 4 * sum(kept.values())
+    assert sum(sizes.values()) < TOWER.floats(names, 4) < 4 * sum(sizes.values())

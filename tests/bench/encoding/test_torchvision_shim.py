@@ -37,7 +37,7 @@ def test_the_shim_stays_out_of_the_way_of_a_torchvision_that_fits(monkeypatch: p
 def test_importing_it_after_torchvision_changes_nothing() -> None:
     code = (
         "import pzsl_bench.encoding.torchvision_shim as a, torchvision, importlib;"
-        "kept = len(a._kept); importlib.reload(a); print(len(a._kept) <= kept)"
+        "before = len(a._libraries); importlib.reload(a); print(len(a._libraries) <= before)"
     )
     assert run(code) == "True"
 

@@ -1,4 +1,4 @@
-"""Class texts from sentences, descriptors and nonsense: told after an encoder's name, part of a result's identity."""
+"""Class texts from sentences, descriptors and nonsense words: set by a suffix, part of a result's identity."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def written(folder: Path, content: object, name: str = "texts.json") -> Path:
 
 def test_sentences_give_the_normalised_mean_of_unit_vectors(tmp_path: Path) -> None:
     file = written(tmp_path, {"red panda": ["It is red.", "It climbs."], "grey-wolf": [" It howls. "]})
-    made = CuPL(file).class_texts(embeddings, NAMES, TEMPLATES)
+    texts = CuPL(file).class_texts(embeddings, NAMES, TEMPLATES)
     mean = directions("It is red.", "It climbs.").mean(0)
-    np.testing.assert_allclose(made[0], mean / np.linalg.norm(mean), atol=1e-6)
-    np.testing.assert_allclose(made[1], directions("It howls.")[0], atol=1e-6)
-    assert made.dtype == np.float32
+    np.testing.assert_allclose(texts[0], mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(texts[1], directions("It howls.")[0], atol=1e-6)
+    assert texts.dtype == np.float32
 
 
 def test_scores_by_descriptors_are_mean_cosines(tmp_path: Path) -> None:
     file = written(tmp_path, {"red panda": ["a striped tail", "white ears"], "grey wolf": []})
-    made = DCLIP(file).class_texts(embeddings, NAMES, TEMPLATES)
+    texts = DCLIP(file).class_texts(embeddings, NAMES, TEMPLATES)
     image = directions("an image")[0]
-    said = directions("red panda, which is a striped tail", "red panda, which has white ears")
-    np.testing.assert_allclose(image @ made[0], (said @ image).mean(), atol=1e-6)
-    assert np.linalg.norm(made[0]) < 0.99
+    prompts = directions("red panda, which is a striped tail", "red panda, which has white ears")
+    np.testing.assert_allclose(image @ texts[0], (prompts @ image).mean(), atol=1e-6)
+    assert np.linalg.norm(texts[0]) < 0.99
     # Without descriptors the name in the templates is left.
-    said = directions("a photo of a Grey Wolf.", "art of a Grey Wolf.")
-    np.testing.assert_allclose(made[1], said.mean(0), atol=1e-6)
+    prompts = directions("a photo of a Grey Wolf.", "art of a Grey Wolf.")
+    np.testing.assert_allclose(texts[1], prompts.mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_words_change_the_texts_and_the_identity_but_not_the_images(tmp_path: Pa
     encoders = [find_encoder(spec, tmp_path) for spec in specs]
     assert len({encoder.fingerprint() for encoder in encoders}) == 3
     assert len({encoder.of_images.fingerprint() for encoder in encoders}) == 1
-    made = [encode(source, "shapes", encoder, cache=tmp_path) for encoder in encoders]
-    assert len({m.key for m in made}) == 3
-    for other in made[1:]:
-        assert np.array_equal(other.features, made[0].features)
-        assert np.abs(other.texts - made[0].texts).max() > 1e-3
+    encoded = [encode(source, "shapes", encoder, cache=tmp_path) for encoder in encoders]
+    assert len({m.key for m in encoded}) == 3
+    for other in encoded[1:]:
+        assert np.array_equal(other.features, encoded[0].features)
+        assert np.abs(other.texts - encoded[0].texts).max() > 1e-3
     moved = written(tmp_path, sentences, "moved.json")
     assert find_encoder(f"embedded+cupl={moved}", tmp_path).fingerprint() == encoders[2].fingerprint()
     assert find_encoder(f"embedded+dclip={moved}", tmp_path).fingerprint() != encoders[2].fingerprint()
@@ -144,6 +144,6 @@ def test_real_descriptor_files_are_read(shared_data: Path) -> None:
     assert files
     for file in files:
         names = list(json.loads(file.read_text()))
-        made = DCLIP(file).class_texts(embeddings, names, TEMPLATES)
-        assert made.shape == (len(names), 5)
-        assert np.isfinite(made).all()
+        texts = DCLIP(file).class_texts(embeddings, names, TEMPLATES)
+        assert texts.shape == (len(names), 5)
+        assert np.isfinite(texts).all()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from replay import fixture
 
 from pzsl_bench.contract import configure
 from pzsl_bench.judging.judge import (
@@ -28,9 +27,8 @@ from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.toy import toy_problem, toy_studies
 from pzsl_bench.training.fit import fit
 
-PARITY = Path(__file__).parents[2] / "parity"
-METRICS = json.loads((PARITY / "gzsl_metrics.json").read_text())
-STACKING = json.loads((PARITY / "ausuc_calibrated_stacking.json").read_text())
+METRICS = fixture("gzsl_metrics")
+STACKING = fixture("ausuc_calibrated_stacking")
 
 
 def split(scores: np.ndarray, seen: int) -> Answers:
@@ -44,42 +42,42 @@ def exam(truth: np.ndarray, classes: int, seen: int) -> Exam:
 
 
 def test_seen_unseen_and_harmonic_equal_the_public_evaluator() -> None:
-    given, want = METRICS["inputs"]["bilinear"], METRICS["expected"]["bilinear"]
-    weight, semantics = np.array(given["W"]), np.array(given["S_all"])
-    images = np.hstack([given["X_seen"], given["X_unseen"]])
-    truth = np.array(given["y_seen"] + given["y_unseen"]) - 1
+    inputs, expected = METRICS["inputs"]["bilinear"], METRICS["expected"]["bilinear"]
+    weight, semantics = np.array(inputs["W"]), np.array(inputs["S_all"])
+    images = np.hstack([inputs["X_seen"], inputs["X_unseen"]])
+    truth = np.array(inputs["y_seen"] + inputs["y_unseen"]) - 1
     answers = split(images.T @ weight @ semantics, 4)
-    assert (answers.among_all() + 1).tolist() == want["pred_seen"] + want["pred_unseen"]
+    assert (answers.among_all() + 1).tolist() == expected["pred_seen"] + expected["pred_unseen"]
     got = zero_shot_metrics(exam(truth, 7, 4), answers, None)
     for name in ("S", "U", "H"):
-        assert got[name] == pytest.approx(want[name], abs=METRICS["tolerance"])
+        assert got[name] == pytest.approx(expected[name], abs=METRICS["tolerance"])
 
 
 @pytest.mark.parametrize("case", range(3))
 def test_class_accuracy_is_a_mean_over_classes(case: int) -> None:
-    given, want = METRICS["inputs"]["label_cases"][case], METRICS["expected"]["label_cases"][case]
-    got = class_accuracy(np.array(given["y_true"]), np.array(given["y_pred"]), np.array(given["classes"]))
-    assert got == pytest.approx(want["per_class_mean"], abs=1e-10)
+    inputs, expected = METRICS["inputs"]["label_cases"][case], METRICS["expected"]["label_cases"][case]
+    got = class_accuracy(np.array(inputs["y_true"]), np.array(inputs["y_pred"]), np.array(inputs["classes"]))
+    assert got == pytest.approx(expected["per_class_mean"], abs=1e-10)
 
 
 def test_harmonic_mean_equals_the_formula_and_is_zero_at_zero() -> None:
-    for pair, want in zip(METRICS["inputs"]["harmonic"], METRICS["expected"]["harmonic"], strict=True):
-        assert harmonic(pair["S"], pair["U"]) == pytest.approx(want, abs=1e-10)
+    for pair, expected in zip(METRICS["inputs"]["harmonic"], METRICS["expected"]["harmonic"], strict=True):
+        assert harmonic(pair["S"], pair["U"]) == pytest.approx(expected, abs=1e-10)
     assert harmonic(0, 0) == 0
 
 
 @pytest.mark.parametrize("case", range(2))
 def test_calibrated_stacking_equals_the_authors_curve(case: int) -> None:
-    given, want = STACKING["inputs"]["cases"][case], STACKING["expected"][case]
+    inputs, expected = STACKING["inputs"]["cases"][case], STACKING["expected"][case]
     truth = np.array(STACKING["inputs"]["y_1based"]) - 1
-    answers = split(np.hstack([given["score_seen"], given["score_unseen"]]), 3)
+    answers = split(np.hstack([inputs["score_seen"], inputs["score_unseen"]]), 3)
     curve = stacking(truth, answers, 3, 5)
-    np.testing.assert_allclose(np.c_[curve.seen, curve.unseen], want["curve_S_U"], atol=STACKING["tolerance"])
-    assert curve.area == pytest.approx(want["ausuc"], abs=1e-10)
-    assert curve.harmonics().max() == pytest.approx(want["best_harmonic"], abs=1e-10)
-    assert curve.best_bias() == pytest.approx(want["best_bias_reported"], abs=1e-10)
+    np.testing.assert_allclose(np.c_[curve.seen, curve.unseen], expected["curve_S_U"], atol=STACKING["tolerance"])
+    assert curve.area == pytest.approx(expected["ausuc"], abs=1e-10)
+    assert curve.harmonics().max() == pytest.approx(expected["best_harmonic"], abs=1e-10)
+    assert curve.best_bias() == pytest.approx(expected["best_bias_reported"], abs=1e-10)
     at_zero = zero_shot_metrics(exam(truth, 5, 3), answers, 0.0)
-    assert [at_zero["S_cal"], at_zero["U_cal"]] == pytest.approx(want["acc_no_bias_S_U"], abs=1e-10)
+    assert [at_zero["S_cal"], at_zero["U_cal"]] == pytest.approx(expected["acc_no_bias_S_U"], abs=1e-10)
 
 
 @given(st.integers(0, 2**32 - 1))

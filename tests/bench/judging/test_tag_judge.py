@@ -28,21 +28,21 @@ def fitted() -> Fitted:
 
 
 def test_metrics_are_those_of_the_scores(fitted: Fitted) -> None:
-    found = judge_tags(fitted, PROBLEM.exam(), PROBLEM.train)
+    metrics = judge_tags(fitted, PROBLEM.exam(), PROBLEM.train)
     scores = fitted.score(PROBLEM.test, PROBLEM.texts).numpy()
     assert PROBLEM.test_tags is not None and PROBLEM.train_tags is not None
     for run in range(3):
-        wanted = tag_metrics(scores[run], PROBLEM.test_tags, PROBLEM.seen, PROBLEM.top)
-        assert found[run] == {**wanted, "mAP_train": found[run]["mAP_train"]}
-        own = fitted.score(PROBLEM.train, PROBLEM.texts[: PROBLEM.seen])[run].numpy()
-        [each] = average_precisions(own, PROBLEM.train_tags, [np.ones((len(own), 1), dtype=bool)])
-        assert found[run]["mAP_train"] == pytest.approx(each.mean())
-    assert found[0]["mAP_seen"] != found[1]["mAP_seen"]
+        expected = tag_metrics(scores[run], PROBLEM.test_tags, PROBLEM.seen, PROBLEM.top)
+        assert metrics[run] == {**expected, "mAP_train": metrics[run]["mAP_train"]}
+        on_train = fitted.score(PROBLEM.train, PROBLEM.texts[: PROBLEM.seen])[run].numpy()
+        [each] = average_precisions(on_train, PROBLEM.train_tags, [np.ones((len(on_train), 1), dtype=bool)])
+        assert metrics[run]["mAP_train"] == pytest.approx(each.mean())
+    assert metrics[0]["mAP_seen"] != metrics[1]["mAP_seen"]
 
 
 def test_pieces_of_images_and_of_runs_change_nothing(fitted: Fitted, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = judge_tags(fitted, PROBLEM.exam(), PROBLEM.train)
-    monkeypatch.setattr(tag_judge, "HELD", 1)
+    monkeypatch.setattr(tag_judge, "MAX_SCORES", 1)
     monkeypatch.setattr(judge, "CHUNK", 100)
     pieces = judge_tags(fitted, PROBLEM.exam(), PROBLEM.train)
     for one, other in zip(whole, pieces, strict=True):
@@ -59,14 +59,14 @@ def test_some_runs_of_a_stack_score_as_they_did_in_it(fitted: Fitted) -> None:
 def test_folds_are_judged_on_their_own_images() -> None:
     other = swapped(PROBLEM)
     problems = Problems((PROBLEM, other))
-    told = torch.from_numpy(problems.truths())
-    assert told.dtype == torch.int8
-    studies = problems.studies(told, ["a", "b"], ["a", "b"])
+    marks = torch.from_numpy(problems.truths())
+    assert marks.dtype == torch.int8
+    studies = problems.studies(marks, ["a", "b"], ["a", "b"])
     zero_shot = configure("clip_zero_shot", {})
-    found = judge_tags(fit([zero_shot] * 2, studies), problems.exam(), studies.features)
-    for run, own in enumerate((PROBLEM, other)):
-        alone = fit([zero_shot], toy_studies(own, POINTS[:1]))
-        assert found[run] == pytest.approx(judge_tags(alone, own.exam(), own.train)[0])
+    metrics = judge_tags(fit([zero_shot] * 2, studies), problems.exam(), studies.features)
+    for run, problem in enumerate((PROBLEM, other)):
+        alone = fit([zero_shot], toy_studies(problem, POINTS[:1]))
+        assert metrics[run] == pytest.approx(judge_tags(alone, problem.exam(), problem.train)[0])
     exam = problems.exam().of(1)
     assert exam.tags is not None and other.test_tags is not None
     assert (exam.tags == other.test_tags).all()
@@ -82,5 +82,5 @@ def swapped(problem: Problem) -> Problem:
 def test_a_head_that_knows_seen_tags_only_is_judged_on_them(fitted: Fitted) -> None:
     closed = fit([configure("tag_bce", {"epochs": 1})], toy_studies(PROBLEM, POINTS[:1]))
     exam = replace(PROBLEM.exam(), texts=PROBLEM.texts[: PROBLEM.seen])
-    [found] = judge_tags(closed, exam, PROBLEM.train)
-    assert {name.removesuffix("_sdl").split("_")[-1] for name in found} == {"seen", "train"}
+    [metrics] = judge_tags(closed, exam, PROBLEM.train)
+    assert {name.removesuffix("_sdl").split("_")[-1] for name in metrics} == {"seen", "train"}

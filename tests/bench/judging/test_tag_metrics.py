@@ -48,16 +48,16 @@ def percent(value: float | None) -> float:
 def test_naming_k_tags_counts_as_the_published_codes_do(
     number: int, suffix: str, known: tuple[float, float, float]
 ) -> None:
-    found = tag_metrics(SCORES, TAGS, 5, [number])
+    metrics = tag_metrics(SCORES, TAGS, 5, [number])
     for short, value in zip(("P", "R", "F1"), known, strict=True):
-        assert percent(found[f"{short}_at_{number}_seen{suffix}"]) == pytest.approx(value, abs=6e-6)
+        assert percent(metrics[f"{short}_at_{number}_seen{suffix}"]) == pytest.approx(value, abs=6e-6)
 
 
 def test_mean_average_precision_is_that_of_the_published_codes() -> None:
-    found = tag_metrics(SCORES, TAGS, 5, [1])
+    metrics = tag_metrics(SCORES, TAGS, 5, [1])
     # They add 1e-8 to the number of images that have a tag.
-    assert percent(found["mAP_seen_sdl"]) == pytest.approx(46.22222204, abs=1e-6)
-    assert percent(found["mAP_seen"]) == pytest.approx(44.33333316, abs=2e-6)
+    assert percent(metrics["mAP_seen_sdl"]) == pytest.approx(46.22222204, abs=1e-6)
+    assert percent(metrics["mAP_seen"]) == pytest.approx(44.33333316, abs=2e-6)
     [each] = average_precisions(SCORES, TAGS, [np.ones((6, 1), dtype=bool)])
     assert each == pytest.approx([0.83333333, 1, 0, 0.38333333, 0], abs=1e-8)
 
@@ -65,8 +65,8 @@ def test_mean_average_precision_is_that_of_the_published_codes() -> None:
 def test_unseen_tags_alone_are_asked_of_images_that_have_one() -> None:
     # Tags 2, 4 and 5 are unseen; the exam has them last.
     order = [0, 2, 1, 3, 4]
-    found = tag_metrics(SCORES[:, order], TAGS[:, order], 2, [2])
-    values = [percent(found[f"{name}_zsl_sdl"]) for name in ("P_at_2", "R_at_2", "F1_at_2", "mAP")]
+    metrics = tag_metrics(SCORES[:, order], TAGS[:, order], 2, [2])
+    values = [percent(metrics[f"{name}_zsl_sdl"]) for name in ("P_at_2", "R_at_2", "F1_at_2", "mAP")]
     assert values == pytest.approx([50, 83.33333, 62.5, 49.25925910], abs=4e-6)
 
 
@@ -90,11 +90,11 @@ def test_average_precision_is_the_mean_share_of_hits_down_the_ranking(shape: tup
     rng = np.random.default_rng(seed)
     scores = rng.integers(levels, size=(images, classes)).astype(np.float32)
     tags = rng.integers(-1, 2, size=(images, classes)).astype(np.int8)
-    some = rng.random((images, 1)) < 0.7
-    known, kept = average_precisions(scores, tags, [tags != 0, some])
+    sample = rng.random((images, 1)) < 0.7
+    known, sampled = average_precisions(scores, tags, [tags != 0, sample])
     for k in range(classes):
         assert known[k] == pytest.approx(slow_precision(scores[:, k], tags[:, k], tags[:, k] != 0))
-        assert kept[k] == pytest.approx(slow_precision(scores[:, k], tags[:, k], some[:, 0]))
+        assert sampled[k] == pytest.approx(slow_precision(scores[:, k], tags[:, k], sample[:, 0]))
 
 
 @given(shapes)
@@ -104,10 +104,10 @@ def test_metrics_are_shares_and_do_not_see_how_scores_are_scaled(shape: tuple[in
     scores = rng.normal(size=(images, classes))
     tags = rng.integers(-1, 2, size=(images, classes)).astype(np.int8)
     seen = 1 + seed % classes
-    found = tag_metrics(scores, tags, seen, (1, 3))
-    assert all(value is None or 0 <= value <= 1 for value in found.values())
-    assert found == tag_metrics(np.exp(scores) * 5, tags, seen, (1, 3))
-    plain = {name: value for name, value in found.items() if not name.endswith("_sdl")}
+    metrics = tag_metrics(scores, tags, seen, (1, 3))
+    assert all(value is None or 0 <= value <= 1 for value in metrics.values())
+    assert metrics == tag_metrics(np.exp(scores) * 5, tags, seen, (1, 3))
+    plain = {name: value for name, value in metrics.items() if not name.endswith("_sdl")}
     assert plain == tag_metrics(scores, tags, seen, (1, 3), [LESA])
 
 
@@ -116,8 +116,8 @@ def test_a_perfect_ranking_is_worth_all(shape: tuple[int, int, int]) -> None:
     images, classes, seed = shape
     tags = np.random.default_rng(seed).choice(np.array([1, -1], dtype=np.int8), size=(images, classes))
     tags[0] = 1
-    found = tag_metrics(tags.astype(float), tags, classes, (1,))
-    assert found["mAP_seen"] == found["mAP_seen_sdl"] == found["P_at_1_seen_sdl"] == 1
+    metrics = tag_metrics(tags.astype(float), tags, classes, (1,))
+    assert metrics["mAP_seen"] == metrics["mAP_seen_sdl"] == metrics["P_at_1_seen_sdl"] == 1
 
 
 @given(shapes)
@@ -144,10 +144,10 @@ def test_equal_scores_keep_the_order_of_images_and_of_tags() -> None:
 def test_presets_differ_where_nothing_is_known_or_there() -> None:
     scores = np.array([[0.9], [0.8], [0.7]])
     tags = np.array([[0], [1], [-1]], dtype=np.int8)
-    found = tag_metrics(scores, tags, 1, (1,))
+    metrics = tag_metrics(scores, tags, 1, (1,))
     # An unknown image at the top: left out of the ranking, or a miss.
-    assert found["mAP_seen"] == 1
-    assert found["mAP_seen_sdl"] == 1  # the image is left out, because it has no tag
+    assert metrics["mAP_seen"] == 1
+    assert metrics["mAP_seen_sdl"] == 1  # the image is left out, because it has no tag
     more = np.hstack([tags, np.array([[1], [1], [1]], dtype=np.int8)])
     both = tag_metrics(np.hstack([scores, scores]), more, 2, (1,))
     assert both["mAP_seen"] == 1
@@ -167,11 +167,11 @@ def test_a_tag_without_images_is_a_zero_or_is_skipped() -> None:
 
 def test_without_any_image_to_ask_there_is_no_number() -> None:
     nothing = np.full((3, 2), -1, dtype=np.int8)
-    found = tag_metrics(np.zeros((3, 2)), nothing, 1, (1, 2))
-    assert found["mAP_zsl_sdl"] is None and found["F1_at_1_zsl_sdl"] is None
-    assert found["mAP_zsl"] == found["F1_at_1_zsl"] == 0
+    metrics = tag_metrics(np.zeros((3, 2)), nothing, 1, (1, 2))
+    assert metrics["mAP_zsl_sdl"] is None and metrics["F1_at_1_zsl_sdl"] is None
+    assert metrics["mAP_zsl"] == metrics["F1_at_1_zsl"] == 0
     # Two tags cannot be named among one.
-    assert found["F1_at_2_zsl"] is None and found["F1_at_2_gzsl"] == 0
+    assert metrics["F1_at_2_zsl"] is None and metrics["F1_at_2_gzsl"] == 0
 
 
 def test_without_unseen_tags_there_are_seen_ones_only() -> None:
@@ -184,5 +184,5 @@ def test_average_precision_agrees_with_scikit_learn(images: int, seed: int) -> N
     rng = np.random.default_rng(seed)
     scores, present = rng.permutation(images)[:, None].astype(float), rng.random((images, 1)) < 0.4
     present[0] = True
-    [[mine]] = average_precisions(scores, np.where(present, 1, -1).astype(np.int8), [np.ones((images, 1), dtype=bool)])
-    assert mine == pytest.approx(average_precision_score(present[:, 0], scores[:, 0]))
+    [[value]] = average_precisions(scores, np.where(present, 1, -1).astype(np.int8), [np.ones((images, 1), dtype=bool)])
+    assert value == pytest.approx(average_precision_score(present[:, 0], scores[:, 0]))

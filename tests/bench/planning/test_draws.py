@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pzsl_bench.contract import METHODS, Batch, Gradient, Output, configure, hyper
-from pzsl_bench.planning.draws import configurations, searched, settled
+from pzsl_bench.planning.draws import configurations, drop_idle_selection, search_ranges
 from pzsl_bench.problem.toy import toy_problem, toy_studies, toy_tags
 from pzsl_bench.records.cell import Cell
 from pzsl_bench.training.fit import fit
@@ -28,7 +28,7 @@ def test_the_first_draw_is_the_method_as_the_grid_has_it_and_the_others_differ_i
 
 def test_draws_fill_their_range_evenly_in_the_logarithm() -> None:
     drawn = configurations(configure("proden", {}), replace(CELL, tune=2001))[1:]
-    low, high = searched(METHODS.get("proden"))["lr"]
+    low, high = search_ranges(METHODS.get("proden"))["lr"]
     rates = torch.tensor([method.lr for method in drawn]).log()
     assert low <= min(method.lr for method in drawn)
     assert max(method.lr for method in drawn) <= high
@@ -44,12 +44,12 @@ def test_what_the_grid_sets_is_not_drawn_and_changes_no_other_draw() -> None:
 
 
 def test_draws_are_the_same_at_every_rate_and_seed_and_differ_between_datasets_and_methods() -> None:
-    method, own = configure("proden", {}), configurations(configure("proden", {}), CELL)
+    method, drawn = configure("proden", {}), configurations(configure("proden", {}), CELL)
     for same in (replace(CELL, rate=0.9), replace(CELL, seed=7), replace(CELL, ambiguity="pair")):
-        assert configurations(method, same) == own
-    assert configurations(method, replace(CELL, dataset="other"))[1] != own[1]
-    assert configurations(configure("rc", {}), replace(CELL, method="rc"))[1].lr != own[1].lr
-    assert configurations(method, replace(CELL, tune=3)) == own[:3]
+        assert configurations(method, same) == drawn
+    assert configurations(method, replace(CELL, dataset="other"))[1] != drawn[1]
+    assert configurations(configure("rc", {}), replace(CELL, method="rc"))[1].lr != drawn[1].lr
+    assert configurations(method, replace(CELL, tune=3)) == drawn[:3]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Branching(Gradient):
 
 
 def test_a_float_that_a_stack_must_share_is_not_drawn() -> None:
-    assert set(searched(Branching)) == {"lr", "weight_decay"}
+    assert set(search_ranges(Branching)) == {"lr", "weight_decay"}
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_a_float_that_a_stack_must_share_is_not_drawn() -> None:
     ],
 )
 def test_a_method_that_has_nothing_to_choose_just_runs(method: str, select: str, tune: int, expected: tuple) -> None:
-    cell = settled(Cell("shapes", "embedded", "flip", 0.3, method, (), 0, select, tune))
+    cell = drop_idle_selection(Cell("shapes", "embedded", "flip", 0.3, method, (), 0, select, tune))
     assert (cell.select, cell.tune) == expected
 
 
 def test_a_method_whose_searched_settings_are_all_given_has_no_draws() -> None:
     given = (("lr", 0.1), ("weight_decay", 0.0))
-    assert settled(replace(CELL, settings=given)).tune == 0
-    assert settled(replace(CELL, settings=given, select="rehearsal")).select == "last"
+    assert drop_idle_selection(replace(CELL, settings=given)).tune == 0
+    assert drop_idle_selection(replace(CELL, settings=given, select="rehearsal")).select == "last"
 
 
 PROBLEMS = {"classes": (toy_problem(noise=1.5), "flip"), "tags": (toy_tags(noise=1.5), "rps")}

@@ -129,8 +129,8 @@ def test_include_adds_points_and_missing_keys_take_the_axes(tmp_path: Path) -> N
 
 
 def test_include_without_settings_means_the_grids_own_row(tmp_path: Path) -> None:
-    own = base_with(methods=[{"proden": {"lr": 0.01}}], include=[{"rate": 0.9, "method": ["proden", "naive"]}])
-    assert {c.row for c in grid_of(tmp_path, own).cells() if c.rate == 0.9} == {"proden(lr=0.01)", "naive"}
+    content = base_with(methods=[{"proden": {"lr": 0.01}}], include=[{"rate": 0.9, "method": ["proden", "naive"]}])
+    assert {c.row for c in grid_of(tmp_path, content).cells() if c.rate == 0.9} == {"proden(lr=0.01)", "naive"}
 
 
 def test_include_brings_back_what_exclude_took_and_doubles_nothing(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_mistake_on_the_command_line_is_told_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "reason"),
     [
         ({"rate": [0.1]}, "unknown key 'rate'; did you mean 'rates'?"),
         ({"methods": ["prodne"]}, "methods: unknown method 'prodne'; did you mean 'proden'?"),
@@ -263,10 +263,10 @@ def test_a_mistake_on_the_command_line_is_told_as_one(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_file_and_the_nearest_right_thing(
-    tmp_path: Path, keys: dict[str, object], said: str
+    tmp_path: Path, keys: dict[str, object], reason: str
 ) -> None:
     message = complaint(tmp_path, base_with(**keys))
-    assert said in message
+    assert reason in message
     assert message.startswith("mine.yaml: ")
 
 
@@ -275,7 +275,7 @@ def test_a_missing_axis_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("datasets: [shapes\nrates: [0.1]", "line 2: not YAML"),
         ("datasets: [shapes]\n\trates: 1", "line 2: not YAML"),
@@ -288,12 +288,12 @@ def test_a_missing_axis_is_named(tmp_path: Path) -> None:
         ("a: \x00", "not YAML"),
     ],
 )
-def test_what_is_not_a_grid_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_not_a_grid_is_refused_with_its_line(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as caught:
         load_grid(str(path))
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
     assert str(caught.value).startswith("mine.yaml: ")
     assert "\n" not in str(caught.value)
 
@@ -384,5 +384,5 @@ def test_no_cell_is_lost_or_doubled_by_include_and_exclude(
     assert len(cells) == len(set(cells))
     assert set(full) - set(out) <= set(cells)
     for cell in cells:
-        kept = cell in full and cell not in out
-        assert kept or any(all(getattr(cell, k) == v for k, v in p.items()) for p in include)
+        is_left = cell in full and cell not in out
+        assert is_left or any(all(getattr(cell, k) == v for k, v in p.items()) for p in include)

@@ -49,7 +49,7 @@ def call(*words: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("datasets", "ambiguities", "methods", "more", "said"),
+    ("datasets", "ambiguities", "methods", "more", "reason"),
     [
         (CLASSES, "flip, rps", "naive", "", "ambiguity 'rps' is for images with several tags, but the datasets of"),
         (TAGS, "rps, pair", "tag_bce", "", "use one of candidates, candidates_near, fpc, rps, single_positive"),
@@ -60,11 +60,11 @@ def call(*words: str) -> Result:
     ],
 )
 def test_what_goes_with_no_dataset_of_a_grid_is_a_mistake(
-    tmp_path: Path, datasets: str, ambiguities: str, methods: str, more: str, said: str
+    tmp_path: Path, datasets: str, ambiguities: str, methods: str, more: str, reason: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         plan_of(tmp_path, datasets, ambiguities, methods, more)
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -77,8 +77,8 @@ def test_in_a_grid_of_both_tasks_cells_that_do_not_fit_are_left_out_and_told(tmp
         (CLASSES, "flip", "clip_zero_shot"),
         (CLASSES, "flip", "naive"),
     }
-    told = f"naive is for images of one class each; {TAGS} has images with several tags"
-    assert told in plan.problems
+    reason = f"naive is for images of one class each; {TAGS} has images with several tags"
+    assert reason in plan.problems
     assert len(plan.problems) == len(set(plan.problems)) == 4
 
 
@@ -121,7 +121,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         grid_file(folder, TAGS, "rps", "clip_zero_shot, {tag_bce: {epochs: 2}}", more)
         result = call("run", "--grid", "small.yaml", "--device", "cpu")
         assert result.exit_code == 0, result.output
-        (folder / "said.txt").write_text(result.output, encoding="utf-8")
+        (folder / "output.txt").write_text(result.output, encoding="utf-8")
     return folder
 
 
@@ -152,9 +152,9 @@ def test_the_tables_of_a_run_on_tags_are_those_of_tags(finished: Path) -> None:
     names = {path.name for path in (finished / "results/tables").iterdir()}
     wanted = ("mAP_zsl", "mAP_gzsl", "F1_at_3_zsl", "F1_at_3_gzsl", "mAP_seen")
     assert names == {f"small-{metric}.{end}" for metric in wanted for end in ("md", "tex")}
-    said = (finished / "said.txt").read_text(encoding="utf-8")
-    assert "Mean average precision among unseen tags (mAP, ZSL, preset lesa), %" in said
-    assert "CLIP zero-shot" in said
+    output = (finished / "output.txt").read_text(encoding="utf-8")
+    assert "Mean average precision among unseen tags (mAP, ZSL, preset lesa), %" in output
+    assert "CLIP zero-shot" in output
 
 
 @pytest.mark.parametrize("fmt", ["text", "markdown", "latex", "csv"])

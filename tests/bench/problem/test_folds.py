@@ -137,9 +137,9 @@ def test_a_fold_is_trained_and_judged_in_a_stack_as_alone(name: str) -> None:
 def test_accuracy_is_a_share_of_images_and_seen_acc_a_mean_over_classes_that_occur() -> None:
     studies, exam = together(FOLDS[:2])
     fitted = fit([configure("proden", {"epochs": 3})] * 2, studies)
-    found = judge(fitted, exam, studies.features, studies.candidates, [None, None])
+    judged = judge(fitted, exam, studies.features, studies.candidates, [None, None])
     answers = fitted.score(exam.features, exam.texts).argmax(-1).numpy()
-    for run, metrics in enumerate(found):
+    for run, metrics in enumerate(judged):
         truth = exam.of(run).truth
         right = answers[run] == truth
         assert metrics["accuracy"] == pytest.approx(right.mean())
@@ -162,7 +162,7 @@ def test_near_misses_count_where_classes_are_positions_on_a_scale() -> None:
 def test_runs_of_one_problem_share_its_tensors() -> None:
     studies, exam = together([FOLDS[0]] * 3)
     assert studies.features is FOLDS[0].train and exam.features is FOLDS[0].test
-    assert not Problems((FOLDS[0],) * 3).own
+    assert not Problems((FOLDS[0],) * 3).images_differ
 
 
 def test_runs_are_grouped_by_their_problem() -> None:
@@ -246,8 +246,8 @@ def test_problems_of_different_sizes_are_refused() -> None:
 
 def test_images_of_ones_own_count_in_the_memory_of_a_run() -> None:
     method = configure("proden", {})
-    shared, own = (together(some)[0] for some in ([FOLDS[0]] * 2, FOLDS[:2]))
-    assert replica_bytes(method, own) - replica_bytes(method, shared) == 4 * FOLDS[0].train.numel()
+    shared, separate = (together(problems)[0] for problems in ([FOLDS[0]] * 2, FOLDS[:2]))
+    assert replica_bytes(method, separate) - replica_bytes(method, shared) == 4 * FOLDS[0].train.numel()
 
 
 @dataclass(frozen=True)

@@ -139,14 +139,14 @@ def test_unreadable_images_with_tags_leave_both_sides() -> None:
 def test_studies_of_some_runs_and_images_keep_their_marks() -> None:
     studies = toy_studies(toy_tags(), [("rps", 0.5, seed) for seed in range(3)])
     assert studies.marks is not None
-    some = studies.of_runs(torch.tensor([2, 0])).of_images(torch.tensor([5, 7]))
-    assert some.marks is not None
-    assert torch.equal(some.marks, studies.marks[[2, 0]][:, [5, 7]])
-    assert torch.equal(some.candidates, some.marks >= 0)
+    part = studies.of_runs(torch.tensor([2, 0])).of_images(torch.tensor([5, 7]))
+    assert part.marks is not None
+    assert torch.equal(part.marks, studies.marks[[2, 0]][:, [5, 7]])
+    assert torch.equal(part.candidates, part.marks >= 0)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"labels": np.zeros(8, dtype=np.int64)}, "either the class of every image or its tags"),
         ({"tags": None}, "either the class of every image or its tags"),
@@ -157,8 +157,8 @@ def test_studies_of_some_runs_and_images_keep_their_marks() -> None:
         ({"ordinal": True}, "go with one class an image"),
     ],
 )
-def test_a_source_refuses_what_are_no_tags(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_source_refuses_what_are_no_tags(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         tagged_source(**changes)
 
 

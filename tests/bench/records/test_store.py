@@ -16,7 +16,7 @@ from pzsl_bench.base.identity import identity_hash
 from pzsl_bench.records.cell import Cell
 from pzsl_bench.records.frame import frame, metric_columns
 from pzsl_bench.records.record import Record, Status
-from pzsl_bench.records.store import PLAIN, SLUG_LENGTH, Records, slug
+from pzsl_bench.records.store import SAFE, SLUG_LENGTH, Records, slug
 from pzsl_bench.records.trial import Trial
 
 CELL = Cell("shapes:odd", "embedded", "flip", 0.3, "eszsl", (("candidates_as", "random"),), 1)
@@ -258,13 +258,13 @@ def test_a_process_killed_among_many_saves_loses_none_that_it_had_finished(tmp_p
         for _ in range(60):
             child.stdout.readline()
         child.send_signal(signal.SIGKILL)
-        told = 60 + sum(1 for line in child.stdout if line.endswith("\n"))
+        printed = 60 + sum(1 for line in child.stdout if line.endswith("\n"))
     assert child.returncode == -signal.SIGKILL
     store = Records(tmp_path)
     found = {r.hash for r in store.all()}
     assert store.problems == []
-    assert {f"{number:064x}"[::-1] for number in range(told)} <= found
-    assert len(found) <= told + 1
+    assert {f"{number:064x}"[::-1] for number in range(printed)} <= found
+    assert len(found) <= printed + 1
 
 
 names = st.text(min_size=0, max_size=200) | st.text("abAB.:/\\~- ()=,", max_size=12)
@@ -294,7 +294,7 @@ def test_two_different_parts_never_share_a_slug(one, two):
 def test_a_slug_cannot_be_mistaken_for_a_name_and_plain_names_stay(text):
     made = slug(text)
     if made == text:
-        assert PLAIN.fullmatch(text)
+        assert SAFE.fullmatch(text)
     else:
         assert slug(made) != made
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.reports.contact_sheet import COLUMNS, FRAMES, HEAD, MARGIN, PICTURE, Tile, draw, save
+from pzsl_bench.reports.contact_sheet import COLUMNS, FRAMES, MARGIN, PICTURE, TITLE_HEIGHT, Tile, draw, save
 
 
 def tiles(count: int, right: bool | None = True) -> list[Tile]:
@@ -23,7 +23,7 @@ def test_a_sheet_has_five_pictures_in_a_row():
 @pytest.mark.parametrize("right", [True, False, None])
 def test_the_frame_says_whether_a_picture_is_right(right: bool | None):
     sheet = draw("title", tiles(1, right))
-    assert sheet.getpixel((MARGIN, HEAD)) == FRAMES[right]
+    assert sheet.getpixel((MARGIN, TITLE_HEIGHT)) == FRAMES[right]
 
 
 def test_pictures_keep_their_proportions_and_fill_the_width():

@@ -77,13 +77,13 @@ def test_an_installation_without_the_package_is_told(tmp_path: Path, monkeypatch
 
 
 def test_little_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "LEAST_MEMORY", 2**60)
+    monkeypatch.setattr(doctor, "MIN_FREE_MEMORY", 2**60)
     memory = look(tmp_path)["memory"]
     assert not memory.ok and "--memory" in memory.fix
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "LEAST_DISK", 2**60)
+    monkeypatch.setattr(doctor, "MIN_FREE_DISK", 2**60)
     assert not look(tmp_path)["results"].ok
 
 

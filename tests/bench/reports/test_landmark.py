@@ -53,7 +53,7 @@ def test_rows_find_their_method_and_settings_in_the_grid(tmp_path: Path) -> None
         "eszsl(candidates_as=uniform)": ("eszsl", (("candidates_as", "uniform"),)),
     }
     assert {name: len(cells) for name, cells in landmark.cells().items()} == dict.fromkeys(landmark.rows, 3)
-    naive, eszsl = landmark.of("naive"), landmark.of("eszsl(candidates_as=random)")
+    naive, eszsl = landmark.known("naive"), landmark.known("eszsl(candidates_as=random)")
     assert naive is not None and eszsl is not None
     assert (naive.std, eszsl.std) == (2.5, None)
 
@@ -73,7 +73,7 @@ def test_some_rows_alone_keep_their_cells(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "reason"),
     [
         ({"rows": {"naiv": {"mean": 1, "n": 1}}}, "did you mean 'naive'"),
         ({"rows": {"proden": {"mean": 1, "n": 1}}}, "unknown row of the grid 'proden'"),
@@ -125,12 +125,12 @@ def test_some_rows_alone_keep_their_cells(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_in_the_file_is_one_line_that_names_its_place(
-    tmp_path: Path, keys: dict[str, Any], said: str
+    tmp_path: Path, keys: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         load_landmark(write(tmp_path, **keys))
     assert str(caught.value).startswith("small.yaml: ")
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -150,7 +150,7 @@ def test_every_shipped_landmark_is_whole(name: str) -> None:
     assert landmark.sheet.use
     most = 100 if landmark.sheet.unit == "percent" else 1
     for metric, row in product(landmark.sheet.metrics, landmark.rows):
-        if known := landmark.of(row, metric):
+        if known := landmark.known(row, metric):
             assert known.std is not None or known.n == 1
             assert 0 < known.mean < most
         assert len(landmark.cells()[row]) == len(landmark.grid.axes.seeds)
@@ -168,8 +168,8 @@ def test_landmarks_of_tags_say_that_agreement_is_not_claimed(name: str) -> None:
     assert sheet.origin == "secondary"
     assert "neither expected nor claimed" in " ".join(sheet.remark.split())
     assert all(metric.endswith("_sdl") for metric in sheet.metrics), "SDL's code leaves images without a tag out"
-    assert landmark.of("clip_zero_shot") is None
-    assert all(known.note for metric in sheet.metrics if (known := landmark.of("sdl", metric)))
+    assert landmark.known("clip_zero_shot") is None
+    assert all(known.note for metric in sheet.metrics if (known := landmark.known("sdl", metric)))
     assert {(cell.ambiguity, cell.rate) for cell in landmark.grid.cells()} == {("rps", 0.0)}
 
 

@@ -6,7 +6,7 @@ import pytest
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.data.source import Source
 from pzsl_bench.encoding.encoder import find_encoder
-from pzsl_bench.reports.retrieve import Found, lines, names_of, retrieve
+from pzsl_bench.reports.retrieve import Ranking, lines, names_of, retrieve
 
 FEATURES = np.array([[1, 0, 0], [0, 1, 0], [0.8, 0.6, 0], [0.6, 0.8, 0], [np.nan, 0, 0], [1, 0, 0]], dtype=np.float32)
 TAGS = np.array([[1, -1, 0], [-1, 1, 0], [-1, 1, 1], [0, 1, -1], [1, 1, 1], [1, 1, -1]], dtype=np.int8)
@@ -28,7 +28,7 @@ def tagged(**changes: object) -> Source:
     return Source(**(made | changes))
 
 
-def found(source: Source, text: str, cache: Path, encoder: str = "none", **more: bool) -> Found:
+def found(source: Source, text: str, cache: Path, encoder: str = "none", **more: bool) -> Ranking:
     return retrieve(source, "toy", find_encoder(encoder, cache), text, top=4, cache=cache, **more)
 
 

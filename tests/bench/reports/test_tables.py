@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.reports.table_formats import FORMATS, _tex
+from pzsl_bench.reports.table_formats import FORMATS, escape_latex
 from pzsl_bench.reports.table_layout import arrange
 from pzsl_bench.reports.tables import table
 
@@ -411,7 +411,7 @@ def test_the_latex_compiles(tmp_path):
 
 @given(st.text("\\&%$#_{}~^", max_size=20))
 def test_no_special_letter_reaches_latex_bare(text):
-    out = _tex(text)
+    out = escape_latex(text)
     for macro in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}"):
         out = out.replace(macro, "")
     for escaped in (r"\&", r"\%", r"\$", r"\#", r"\_", r"\{", r"\}"):

@@ -20,7 +20,7 @@ from pzsl_bench.training.fitted import Fitted
 
 POINTS = [(name, rate, seed) for name in ("flip", "semantic") for rate in (0.1, 0.3, 0.5) for seed in range(4)]
 POINTS = [*POINTS, ("pair", 0.5, 0)]
-CHECKED = (0, 6, 11, 17, 24)
+CHECKED = (0, 11, 24)
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +49,18 @@ def test_scores_after_the_first_epoch_do_not_depend_on_the_stack(problem: Proble
     method = configure("proden", {"epochs": 1})
     together = train(method, studies).score(problem.test, problem.texts)
     for run in CHECKED:
-        own = train(method, alone(studies, run)).score(problem.test, problem.texts)[0]
-        assert (own - together[run]).abs().max() < 1e-4
+        single = train(method, alone(studies, run)).score(problem.test, problem.texts)[0]
+        assert (single - together[run]).abs().max() < 1e-4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["proden", "naive"])
-def test_final_answers_differ_by_rounding_only(problem: Problem, studies: Studies, name: str) -> None:
-    method, exam = configure(name, {}), problem.exam()
+def test_final_answers_differ_by_rounding_only(problem: Problem, studies: Studies) -> None:
+    method, exam = configure("proden", {}), problem.exam()
     together = answer(train(method, studies), exam)
     assert together is not None
     differ = []
     for run in CHECKED:
-        own = answer(train(method, alone(studies, run)), exam)
-        assert own is not None
-        differ.append((own[0].among_all() != together[run].among_all()).mean())
+        single = answer(train(method, alone(studies, run)), exam)
+        assert single is not None
+        differ.append((single[0].among_all() != together[run].among_all()).mean())
     assert np.mean(differ) <= 1 / 500

@@ -86,9 +86,9 @@ def broken_proden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_run_records_every_cell_once_and_a_second_run_has_nothing_to_do(tmp_path: Path) -> None:
     grid, options = grid_file(tmp_path), options_in(tmp_path)
-    plan, outcome, heard = go(grid, options)
+    plan, outcome, listener = go(grid, options)
     assert (outcome.done, outcome.failed, outcome.diverged) == (8, 0, 0)
-    assert len(heard.records) == len({r.hash for r in heard.records}) == heard.cells == 8
+    assert len(listener.records) == len({r.hash for r in listener.records}) == listener.cells == 8
     assert {p.state for p in plan.cells} == {State.MISSING}
     again = make_plan(load_grid(str(grid), []), options)
     assert {p.state for p in again.cells} == {State.DONE}
@@ -96,8 +96,8 @@ def test_a_run_records_every_cell_once_and_a_second_run_has_nothing_to_do(tmp_pa
 
 
 def test_a_record_holds_what_a_table_and_a_sceptic_need(tmp_path: Path) -> None:
-    _, _, heard = go(grid_file(tmp_path), options_in(tmp_path))
-    record = next(r for r in heard.records if r.method == "proden" and r.rate == 0.5)
+    _, _, listener = go(grid_file(tmp_path), options_in(tmp_path))
+    record = next(r for r in listener.records if r.method == "proden" and r.rate == 0.5)
     assert {"T1", "U", "S", "H", "seen_acc", "D", "AUSUC", "H_cal", "gamma"} <= set(record.metrics)
     assert len(record.curves["loss"]) == 2
     assert record.stack == 4
@@ -107,27 +107,27 @@ def test_a_record_holds_what_a_table_and_a_sceptic_need(tmp_path: Path) -> None:
 
 
 def test_all_methods_see_the_same_candidate_sets(tmp_path: Path) -> None:
-    _, _, heard = go(grid_file(tmp_path, "[clip_zero_shot, naive, oracle, eszsl]"), options_in(tmp_path))
+    _, _, listener = go(grid_file(tmp_path, "[clip_zero_shot, naive, oracle, eszsl]"), options_in(tmp_path))
     by_point: dict[tuple[float, int], set[str]] = {}
-    for record in heard.records:
+    for record in listener.records:
         by_point.setdefault((record.rate, record.seed), set()).add(record.candidates_hash)
     assert all(len(hashes) == 1 for hashes in by_point.values())
     assert len(by_point) == len(set.union(*by_point.values())) == 4
 
 
 def test_the_oracle_is_marked_and_does_not_depend_on_the_rate(tmp_path: Path) -> None:
-    _, _, heard = go(grid_file(tmp_path, "[oracle]"), options_in(tmp_path))
-    assert all(r.reveals_truth for r in heard.records)
+    _, _, listener = go(grid_file(tmp_path, "[oracle]"), options_in(tmp_path))
+    assert all(r.reveals_truth for r in listener.records)
     # Only the random numbers of the cells differ, not what the bound is trained on.
-    accuracy = [r.metrics["seen_acc"] for r in heard.records]
+    accuracy = [r.metrics["seen_acc"] for r in listener.records]
     assert max(accuracy) - min(accuracy) < 0.1  # type: ignore[type-var, operator]
 
 
 def test_a_failing_method_is_recorded_and_the_others_go_on(tmp_path: Path, broken_proden: None) -> None:
     grid, options = grid_file(tmp_path), options_in(tmp_path)
-    _, outcome, heard = go(grid, options)
+    _, outcome, listener = go(grid, options)
     assert (outcome.done, outcome.failed) == (4, 4)
-    failed = [r for r in heard.records if r.status is Status.FAILED]
+    failed = [r for r in listener.records if r.status is Status.FAILED]
     assert all("out of ideas" in (r.error or "") for r in failed)
     again = make_plan(load_grid(str(grid), []), options)
     assert again.todo() == []
@@ -137,40 +137,40 @@ def test_a_failing_method_is_recorded_and_the_others_go_on(tmp_path: Path, broke
 
 def test_fail_fast_stops_at_the_first_failure(tmp_path: Path, broken_proden: None) -> None:
     grid = grid_file(tmp_path, "[{proden: {epochs: 2}}, clip_zero_shot]")
-    _, outcome, heard = go(grid, options_in(tmp_path, fail_fast=True))
+    _, outcome, listener = go(grid, options_in(tmp_path, fail_fast=True))
     assert outcome.done == 0
     assert outcome.failed > 0
-    assert any("--fail-fast" in note for note in heard.notes)
+    assert any("--fail-fast" in note for note in listener.notes)
 
 
 def test_running_out_of_memory_halves_the_stack_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest, sizes = worker._train_and_judge, []
+    original, sizes = worker.train_and_judge, []
 
     def small_machine(cells: list, *rest: object) -> list[Record]:
         sizes.append(len(cells))
         if len(cells) > 1:
             raise torch.OutOfMemoryError("too much")
-        return honest(cells, *rest)
+        return original(cells, *rest)
 
-    monkeypatch.setattr(worker, "_train_and_judge", small_machine)
-    _, outcome, heard = go(grid_file(tmp_path, "[{proden: {epochs: 1}}]"), options_in(tmp_path))
+    monkeypatch.setattr(worker, "train_and_judge", small_machine)
+    _, outcome, listener = go(grid_file(tmp_path, "[{proden: {epochs: 1}}]"), options_in(tmp_path))
     assert outcome.done == 4
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
-    assert any("half as many" in note for note in heard.notes)
+    assert any("half as many" in note for note in listener.notes)
 
 
 def test_a_small_memory_budget_cuts_the_stack_beforehand(tmp_path: Path) -> None:
-    _, outcome, heard = go(grid_file(tmp_path, "[{proden: {epochs: 1}}]"), options_in(tmp_path, memory="1KB"))
+    _, outcome, listener = go(grid_file(tmp_path, "[{proden: {epochs: 1}}]"), options_in(tmp_path, memory="1KB"))
     assert outcome.done == 4
-    assert {r.stack for r in heard.records} == {1}
+    assert {r.stack for r in listener.records} == {1}
 
 
 def test_a_diverging_cell_is_marked_and_its_stack_mates_are_done(tmp_path: Path) -> None:
     methods = "[{proden: {epochs: 4, optimiser: sgd, momentum: 0.0, head: linear, lr: [0.01, 1.0e+38]}}]"
-    _, outcome, heard = go(grid_file(tmp_path, methods), options_in(tmp_path))
+    _, outcome, listener = go(grid_file(tmp_path, methods), options_in(tmp_path))
     assert (outcome.done, outcome.diverged) == (4, 4)
-    assert {r.stack for r in heard.records} == {8}
-    assert all(r.settings["lr"] == 1e38 for r in heard.records if r.status is Status.DIVERGED)
+    assert {r.stack for r in listener.records} == {8}
+    assert all(r.settings["lr"] == 1e38 for r in listener.records if r.status is Status.DIVERGED)
 
 
 def test_a_new_version_of_a_method_makes_its_records_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,9 +210,9 @@ def test_a_cell_is_the_same_alone_in_a_stack_and_under_four_workers(tmp_path: Pa
     for name, more in {"stack": {}, "alone": {"memory": "1KB"}, "two": {"jobs": 2}, "four": {"jobs": 4}}.items():
         folder = tmp_path / name
         folder.mkdir()
-        _, outcome, heard = go(grid_file(folder, methods), options_in(folder, **more))
-        assert outcome.failed == 0, heard.records[0].error
-        runs[name] = {r.hash: r for r in heard.records}
+        _, outcome, listener = go(grid_file(folder, methods), options_in(folder, **more))
+        assert outcome.failed == 0, listener.records[0].error
+        runs[name] = {r.hash: r for r in listener.records}
     test_images = 12 * 10
     for name in ("alone", "two", "four"):
         assert set(runs[name]) == set(runs["stack"])
@@ -307,12 +307,12 @@ def test_weights_that_are_not_here_block_their_cells_and_not_the_plan(tmp_path: 
 
 def test_an_option_that_is_no_device_or_no_size_is_told_in_words(tmp_path: Path) -> None:
     grid = grid_file(tmp_path)
-    for words, said in ((["--device", "tpu"], "cuda:1"), (["--memory", "lots"], "4GB"), (["--jobs", "0"], "jobs")):
+    for words, reason in ((["--device", "tpu"], "cuda:1"), (["--memory", "lots"], "4GB"), (["--jobs", "0"], "jobs")):
         done = subprocess.run(
             command("run", "--grid", str(grid), *words), cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 2, done.stderr
-        assert said in done.stderr
+        assert reason in done.stderr
         assert "Traceback" not in done.stderr
 
 
@@ -327,9 +327,9 @@ def test_an_encoder_that_cannot_be_used_blocks_its_own_cells_only(tmp_path: Path
 
 
 def test_a_method_that_reads_names_is_left_out_where_texts_come_ready_made(tmp_path: Path) -> None:
-    plan, outcome, heard = go(grid_file(tmp_path, "[coop, clip_zero_shot]"), options_in(tmp_path))
+    plan, outcome, listener = go(grid_file(tmp_path, "[coop, clip_zero_shot]"), options_in(tmp_path))
     assert (outcome.done, outcome.failed) == (4, 0)
-    assert {r.method for r in heard.records} == {"clip_zero_shot"}
+    assert {r.method for r in listener.records} == {"clip_zero_shot"}
     assert [p for p in plan.problems if "coop needs the text tower of an encoder" in p]
 
 
@@ -357,18 +357,18 @@ VIEWED = "{crdpll: {epochs: 1, views: crops}}"
 
 def test_methods_that_live_on_views_get_those_of_the_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor | None] = []
-    honest = Problems.studies
+    original = Problems.studies
 
     def watching(problems: Problems, *rest: Any) -> Studies:
-        studies = honest(problems, *rest)
+        studies = original(problems, *rest)
         seen.append(studies.views)
         return studies
 
     monkeypatch.setattr(Problems, "studies", watching)
-    _, outcome, heard = go(grid_file(tmp_path, f"[{VIEWED}, clip_zero_shot]"), options_in(tmp_path))
-    assert (outcome.done, outcome.failed) == (8, 0), heard.records[0].error
-    assert {"views" in r.identity for r in heard.records if r.method == "crdpll"} == {True}
-    assert {"views" in r.identity for r in heard.records if r.method == "clip_zero_shot"} == {False}
+    _, outcome, listener = go(grid_file(tmp_path, f"[{VIEWED}, clip_zero_shot]"), options_in(tmp_path))
+    assert (outcome.done, outcome.failed) == (8, 0), listener.records[0].error
+    assert {"views" in r.identity for r in listener.records if r.method == "crdpll"} == {True}
+    assert {"views" in r.identity for r in listener.records if r.method == "clip_zero_shot"} == {False}
     views, features = seen[0], load_problem(DATA, "none", None, cache_root(None), "cpu").train
     assert views is not None and views.shape == (VIEWS, *features.shape)
     assert (views * features).sum(-1).mean() > (views * features.roll(1, 0)).sum(-1).mean() + 0.1

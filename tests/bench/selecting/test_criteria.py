@@ -11,7 +11,7 @@ from replay import double, fixture
 from pzsl_bench.selecting.criteria import approximated, covering, right
 
 
-def given_numbers() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict]:
+def fixture_numbers() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict]:
     numbers = fixture("model_selection_criteria")
     inputs = numbers["inputs"]
     candidates = double(inputs["candidates"]).bool()
@@ -20,7 +20,7 @@ def given_numbers() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict]:
 
 @pytest.mark.parametrize("name", ["covering_rate", "approximated_accuracy", "oracle_accuracy"])
 def test_the_criteria_equal_those_of_plench(name: str) -> None:
-    logits, candidates, truth, numbers = given_numbers()
+    logits, candidates, truth, numbers = fixture_numbers()
     values = {
         "covering_rate": lambda: covering(logits, candidates),
         "approximated_accuracy": lambda: approximated(logits, candidates),
@@ -34,7 +34,7 @@ def test_the_criteria_equal_those_of_plench(name: str) -> None:
 
 
 def test_truths_may_be_each_runs_own() -> None:
-    logits, _, truth, numbers = given_numbers()
+    logits, _, truth, numbers = fixture_numbers()
     two = right(logits.expand(2, -1, -1), torch.stack([truth, logits[0].argmax(-1)])).mean(-1)
     assert two.tolist() == pytest.approx([numbers["expected"]["oracle_accuracy"], 1.0])
 

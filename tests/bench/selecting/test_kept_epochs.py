@@ -1,4 +1,4 @@
-"""States that are kept while a stack trains are those of the epochs that were asked for."""
+"""The copies of a stack that are made while it trains are those of the right epochs."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def same(fitted: Fitted, run: int, state: dict[str, Tensor]) -> bool:
 
 
 def scripted(*values: list[float]) -> BestEpoch:
-    """Its criterion says these numbers, epoch after epoch."""
-    told = [torch.tensor(value, dtype=torch.float64) for value in values]
-    return BestEpoch(lambda _: told.pop(0))
+    """A watch whose criterion has these values, epoch after epoch."""
+    script = [torch.tensor(value, dtype=torch.float64) for value in values]
+    return BestEpoch(lambda _: script.pop(0))
 
 
 def test_every_run_is_kept_at_its_own_best_epoch_and_ties_go_to_the_later(studies: Studies, history: dict) -> None:
@@ -98,9 +98,11 @@ def test_the_tail_is_the_last_epochs_or_all_there_are(
     studies: Studies, history: dict, window: int, epochs: list[int]
 ) -> None:
     tail = Tail(METHOD, window)
-    kept = tail.last_states(fit([METHOD] * 3, studies, watch=tail))
-    assert len(kept) == len(epochs)
-    assert all(same(state, run, history[epoch]) for state, epoch in zip(kept, epochs, strict=True) for run in range(3))
+    states = tail.last_states(fit([METHOD] * 3, studies, watch=tail))
+    assert len(states) == len(epochs)
+    assert all(
+        same(state, run, history[epoch]) for state, epoch in zip(states, epochs, strict=True) for run in range(3)
+    )
 
 
 def test_a_method_without_epochs_is_its_own_tail_and_best(studies: Studies) -> None:

@@ -1,4 +1,4 @@
-"""Rules of selection: found by name, paired with draws, told in the name of a row."""
+"""Rules of selection: found by name, paired with draws, shown in the name of a row."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ PROBLEM = toy_problem(noise=2.0, per_class=30)
 
 def rehearsals(problem: Problem, studies: Studies, fold: int) -> list[Rehearsal]:
     planned = configure("proden", {})
-    return worker._rehearsals(planned, Problems((problem,) * len(studies)), studies, fold)
+    return worker.rehearsals_of(planned, Problems((problem,) * len(studies)), studies, fold)
 
 
 def task_of(problem: Problem, truth: bool = False, points: Sequence[tuple[str, float, int]] = POINTS) -> Task:
@@ -69,7 +69,7 @@ def choices_of(selected: Selection) -> list[tuple]:
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[Studies]:
-    """What every training of a selection was given."""
+    """The studies of every training of a selection."""
     seen: list[Studies] = []
 
     def spy(methods: Sequence[Method], studies: Studies, *rest: Any, **more: Any) -> Any:
@@ -157,11 +157,11 @@ def test_the_chosen_draw_and_epoch_are_the_best_of_what_training_each_draw_alone
     for cell, choice in enumerate(selected.choices):
         alone = replace(task, studies=task.studies.of_runs(torch.tensor([cell])), rehearsals=lambda _: [])
         alone = replace(alone, candidates=task.candidates[[cell]])
-        own = [choose(rule, [[method]], alone).choices[0].trials[0] for method in methods[cell]]
-        values = [trial.value for trial in own]
+        trials = [choose(rule, [[method]], alone).choices[0].trials[0] for method in methods[cell]]
+        values = [trial.value for trial in trials]
         assert [t.value for t in choice.trials] == pytest.approx(values, abs=1e-6)
         assert choice.draw == int(np.argmax(values))
-        assert choice.epoch == own[choice.draw].epoch
+        assert choice.epoch == trials[choice.draw].epoch
         assert choice.method == methods[cell][choice.draw]
 
 
@@ -180,12 +180,12 @@ def test_a_bound_is_compared_by_the_candidate_sets_that_the_images_came_with() -
 
 def test_a_cell_is_chosen_and_trained_the_same_whatever_its_stack_and_the_memory() -> None:
     task = task_of(PROBLEM)
-    all_watches = choose("covering", drawn(), task)
+    wide = choose("covering", drawn(), task)
     narrow = choose("covering", drawn(), task, width=2)
-    assert choices_of(all_watches) == choices_of(narrow)
-    for name, value in all_watches.states[0].state.items():
+    assert choices_of(wide) == choices_of(narrow)
+    for name, value in wide.states[0].state.items():
         torch.testing.assert_close(value, narrow.states[0].state[name], atol=1e-4, rtol=1e-4)
-    assert all_watches.biases[0] == pytest.approx(narrow.biases[0])
+    assert wide.biases[0] == pytest.approx(narrow.biases[0])
 
 
 def test_tuning_finds_a_better_learning_rate_than_a_bad_default() -> None:
@@ -246,11 +246,11 @@ def test_rehearsals_choose_the_draw_of_the_best_mean_over_the_folds(
     for cell, choice in enumerate(selected.choices):
         assert choice.epoch is None
         runs = torch.tensor([cell])
-        tried = [[fit([m], r.studies.of_runs(runs)) for r in folds] for m in drawn(5)[cell]]
-        values = [np.mean([criterion(f, r.exam) for f, r in zip(some, folds, strict=True)]) for some in tried]
+        trained = [[fit([m], r.studies.of_runs(runs)) for r in folds] for m in drawn(5)[cell]]
+        values = [np.mean([criterion(f, r.exam) for f, r in zip(fits, folds, strict=True)]) for fits in trained]
         assert choice.draw == int(np.argmax(values))
         assert [trial.value for trial in choice.trials] == pytest.approx(values, abs=1e-3)
-        (bias,) = selection.best_biases(tried[choice.draw][0], folds[0].exam)
+        (bias,) = selection.best_biases(trained[choice.draw][0], folds[0].exam)
         assert selected.biases[0][cell] == pytest.approx(bias, abs=1e-4), "calibrated in the dataset's own rehearsal"
 
 
@@ -279,7 +279,7 @@ def test_a_draw_that_diverges_in_one_fold_is_never_chosen(monkeypatch: pytest.Mo
         fold = next(calls)
         return [None if draw == 0 and fold == 2 else 1.0 - 0.1 * draw for _ in range(2) for draw in range(3)]
 
-    monkeypatch.setitem(selection.REHEARSED, "validation", values)
+    monkeypatch.setitem(selection.REHEARSAL_CRITERIA, "validation", values)
     for choice in choose("validation", drawn(), task_of(PROBLEM)).choices:
         assert choice.draw == 1
         assert [trial.value for trial in choice.trials] == [None, pytest.approx(0.9), pytest.approx(0.8)]
@@ -384,14 +384,14 @@ def test_rules_of_one_method_stand_beside_each_other_and_defaults_keep_their_ide
 
 
 def test_test_metrics_are_computed_once_and_after_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    calls: list[str] = []
 
     def spy(name: str) -> None:
-        honest = getattr(worker, name)
+        original = getattr(worker, name)
 
         def call(*words: Any, **more: Any) -> Any:
-            result = honest(*words, **more)
-            told.append(name)
+            result = original(*words, **more)
+            calls.append(name)
             return result
 
         monkeypatch.setattr(worker, name, call)
@@ -399,10 +399,10 @@ def test_test_metrics_are_computed_once_and_after_the_choice(tmp_path: Path, mon
     spy("select")
     spy("judge")
     run(tmp_path, "select: [covering]\ntune: 3\n")
-    assert told == ["select", "judge"]
-    told.clear()
+    assert calls == ["select", "judge"]
+    calls.clear()
     run(tmp_path, "select: [mean3]\n")
-    assert told == ["select", "judge", "judge", "judge"]
+    assert calls == ["select", "judge", "judge", "judge"]
 
 
 def test_the_mean_over_epochs_is_the_mean_of_shorter_constant_trainings(tmp_path: Path) -> None:

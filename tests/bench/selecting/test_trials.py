@@ -1,4 +1,4 @@
-"""Draws of many cells in one stack: the best of every cell is found, and taken out as it was trained."""
+"""Draws of many cells in one stack: the best of every cell is chosen, and taken out as it was trained."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DRAWN = [[configure("proden", {"lr": lr, "epochs": 2}) for lr in rates] for rate
 class Work:
     """Trains runs, and values them by `VALUES`."""
 
-    def __init__(self, most: int = 99) -> None:
+    def __init__(self, max_runs: int = 99) -> None:
         self.studies: Studies = toy_studies(toy_problem(noise=2.0), [("flip", 0.3, 0), ("flip", 0.5, 1)])
-        self.most, self.sizes = most, list[int]()
+        self.max_runs, self.sizes = max_runs, list[int]()
 
     def __call__(self, methods: Sequence[Method], cells: Tensor) -> Tried:
         self.sizes.append(len(methods))
-        if len(methods) > self.most:
+        if len(methods) > self.max_runs:
             raise torch.OutOfMemoryError("too many")
         values = [VALUES[cell, method.lr] for cell, method in zip(cells.tolist(), methods, strict=True)]
         fitted = fit(methods, self.studies.of_runs(cells))
@@ -71,7 +71,7 @@ def test_the_chosen_runs_are_those_that_would_have_been_trained_alone(width: int
 
 
 def test_a_part_that_does_not_fit_into_memory_is_halved() -> None:
-    tight = Work(most=2)
+    tight = Work(max_runs=2)
     trials = Trials(DRAWN).train(tight, None)
     assert tight.sizes == [5, 2, 3, 1, 2]
     assert [choice.draw for choice in trials.choices()] == [1, 1]
@@ -79,4 +79,4 @@ def test_a_part_that_does_not_fit_into_memory_is_halved() -> None:
 
 def test_memory_that_does_not_suffice_for_one_run_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        Trials(DRAWN).train(Work(most=0), None)
+        Trials(DRAWN).train(Work(max_runs=0), None)

@@ -1,4 +1,4 @@
-"""A question to a language model: answered, asked again, given up, or told to be pointless, against a real server."""
+"""A question to a language model: answered, asked again, given up, or refused for good, against a real server."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def answer(script: Script, **settings: float) -> tuple[str, int]:
     """What the chat gives, and how often the server was asked."""
     with serving(script) as server:
-        said = Chat(server.url, "m", KEY, **{"pause": 0.0, "timeout": 5.0, **settings}).ask(TURNS)
-        return said, len(server.asked)
+        text = Chat(server.url, "m", KEY, **{"pause": 0.0, "timeout": 5.0, **settings}).ask(TURNS)
+        return text, len(server.asked)
 
 
 def test_a_question_is_one_request_in_the_usual_form() -> None:
@@ -58,8 +58,8 @@ def test_a_server_that_stays_busy_has_no_answer() -> None:
 
 
 def test_a_server_may_say_how_long_to_wait() -> None:
-    said, asked = answer(lambda n, body: fails(429, Retry_After="0") if n == 0 else says("yes"), pause=1000.0)
-    assert (said, asked) == ("yes", 2)
+    text, times = answer(lambda n, body: fails(429, Retry_After="0") if n == 0 else says("yes"), pause=1000.0)
+    assert (text, times) == ("yes", 2)
 
 
 def test_an_answer_that_takes_too_long_is_asked_for_once_more() -> None:

@@ -17,9 +17,9 @@ from pzsl_bench.synonyms.hull_distance import nearest_squares, nearest_weights
 def problem(points: Tensor, images: Tensor, there: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The inner products of (C, m, d) names and (B, d) images."""
     dots = torch.einsum("bd,cmd->bcm", images, points)
-    kept = torch.ones(points.shape[:2], dtype=torch.bool) if there is None else there
+    allowed = torch.ones(points.shape[:2], dtype=torch.bool) if there is None else there
     squares = images.square().sum(-1)[:, None].expand(dots.shape[:2])
-    return points @ points.transpose(1, 2), dots, kept.expand_as(dots), squares
+    return points @ points.transpose(1, 2), dots, allowed.expand_as(dots), squares
 
 
 def drawn(seed: int, names: int, width: int, classes: int = 3, images: int = 4) -> tuple[Tensor, Tensor]:
@@ -43,21 +43,21 @@ def test_the_nearest_point_of_three_names() -> None:
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(2, 9))
 def test_the_distance_is_that_of_scipy_s_non_negative_least_squares(seed: int, names: int, width: int) -> None:
     points, images = drawn(seed, names, width)
-    found = nearest_squares(*problem(points, images))
+    squares = nearest_squares(*problem(points, images))
     for b, image in enumerate(images.numpy()):
         for c, rows in enumerate(points.numpy()):
             tall = np.concatenate([(rows - image).T, np.ones((1, names))])
             weights, _ = nnls(tall, np.eye(width + 1)[-1])
             nearest = weights @ rows / weights.sum()
-            assert found[b, c].item() ** 0.5 == pytest.approx(np.linalg.norm(image - nearest), abs=1e-6)
+            assert squares[b, c].item() ** 0.5 == pytest.approx(np.linalg.norm(image - nearest), abs=1e-6)
 
 
 def test_the_distance_is_that_of_a_general_constrained_solver() -> None:
     points, images = drawn(5, 6, 8)
-    found = nearest_squares(*problem(points, images))
+    squares = nearest_squares(*problem(points, images))
     for b, image in enumerate(images.numpy()):
         for c, rows in enumerate(points.numpy()):
-            got = minimize(
+            solved = minimize(
                 lambda w, rows=rows, image=image: np.square(image - w @ rows).sum(),
                 np.full(6, 1 / 6),
                 bounds=[(0, 1)] * 6,
@@ -65,7 +65,7 @@ def test_the_distance_is_that_of_a_general_constrained_solver() -> None:
                 options={"ftol": 1e-14, "maxiter": 500},
                 method="SLSQP",
             )
-            assert found[b, c].item() == pytest.approx(got.fun, abs=1e-6)
+            assert squares[b, c].item() == pytest.approx(solved.fun, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=30)

@@ -1,4 +1,4 @@
-"""All names of a class through an encoder: told like its own, remembered, and part of what identifies a result."""
+"""All names of a class through an encoder: encoded like its own, cached, and part of what identifies a result."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def vector(text: str) -> NDArray[np.float64]:
 
 @dataclass
 class Reader:
-    """An encoder of texts that knows what it was asked."""
+    """An encoder of texts that remembers what it encoded."""
 
     words: str = "reader"
-    asked: list[str] = field(default_factory=list)
+    encoded: list[str] = field(default_factory=list)
 
     def fingerprint(self) -> str:
         return self.words
@@ -50,23 +50,23 @@ class Reader:
         return SimpleNamespace(encode_texts=self.encode)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        self.asked += texts
+        self.encoded += texts
         return np.stack([vector(text) for text in texts])
 
 
-def called(*more: Sequence[str], prompts: Sequence[int] = ()) -> Synonyms:
+def synonyms_of(*more: Sequence[str], prompts: Sequence[int] = ()) -> Synonyms:
     """The classes' own names, and more of some."""
     lists = [(name, *others) for name, others in zip(SOURCE.class_names, [*more, *[()] * (C - len(more))], strict=True)]
     return Synonyms(tuple(lists), tuple(c in prompts for c in range(C)), ("user",) * C)
 
 
-def made(synonyms: Synonyms, cache: Path, reader: Reader | None = None, **changes: Any) -> NDArray[np.float32]:
+def vectors_of(synonyms: Synonyms, cache: Path, reader: Reader | None = None, **changes: Any) -> NDArray[np.float32]:
     source = replace(SOURCE, **changes)
     return name_texts(source, "toy:odd", reader or Reader(), synonyms, OWN, cache=cache)  # type: ignore[arg-type]
 
 
 def test_a_class_s_own_text_comes_first_and_zeros_fill_up(tmp_path: Path) -> None:
-    rows = made(called(["cat", "kitten"], [], ["dog"]), tmp_path)
+    rows = vectors_of(synonyms_of(["cat", "kitten"], [], ["dog"]), tmp_path)
     assert rows.shape == (C, 3, WIDTH)
     assert rows.dtype == np.float32
     assert (rows[:, 0] == OWN).all()
@@ -76,50 +76,50 @@ def test_a_class_s_own_text_comes_first_and_zeros_fill_up(tmp_path: Path) -> Non
 
 
 def test_a_name_is_told_through_the_same_templates_as_a_class(tmp_path: Path) -> None:
-    rows = made(called(["cat_fish"]), tmp_path)
+    rows = vectors_of(synonyms_of(["cat_fish"]), tmp_path)
     np.testing.assert_array_equal(rows[0, 1], class_texts(Reader().encode, ["cat_fish"], SOURCE.templates)[0])
 
 
 def test_whole_prompts_go_into_no_template(tmp_path: Path) -> None:
     reader = Reader()
-    made(called(["a cat that sits."], ["dog"], prompts=[0]), tmp_path, reader)
-    assert reader.asked == ["a cat that sits.", "a photo of a dog.", "one dog"]
+    vectors_of(synonyms_of(["a cat that sits."], ["dog"], prompts=[0]), tmp_path, reader)
+    assert reader.encoded == ["a cat that sits.", "a photo of a dog.", "one dog"]
 
 
 def test_classes_with_templates_of_their_own_use_them(tmp_path: Path) -> None:
     reader = Reader()
-    made(called(["cat"]), tmp_path, reader, contexts=(("the pet {}",),) * C)
-    assert reader.asked == ["the pet cat"]
+    vectors_of(synonyms_of(["cat"]), tmp_path, reader, contexts=(("the pet {}",),) * C)
+    assert reader.encoded == ["the pet cat"]
 
 
 def test_names_are_encoded_once_and_other_names_or_encoders_anew(tmp_path: Path) -> None:
     first, again, other, stranger = Reader(), Reader(), Reader(), Reader("another")
-    rows = made(called(["cat"]), tmp_path, first)
-    np.testing.assert_array_equal(made(called(["cat"]), tmp_path, again), rows)
-    made(called(["dog"]), tmp_path, other)
-    made(called(["cat"]), tmp_path, stranger)
-    assert first.asked and other.asked and stranger.asked and not again.asked
+    rows = vectors_of(synonyms_of(["cat"]), tmp_path, first)
+    np.testing.assert_array_equal(vectors_of(synonyms_of(["cat"]), tmp_path, again), rows)
+    vectors_of(synonyms_of(["dog"]), tmp_path, other)
+    vectors_of(synonyms_of(["cat"]), tmp_path, stranger)
+    assert first.encoded and other.encoded and stranger.encoded and not again.encoded
 
 
 def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:
-    rows = made(called(["cat"]), tmp_path)
+    rows = vectors_of(synonyms_of(["cat"]), tmp_path)
     (file,) = tmp_path.glob("names/toy-*.npz")
     file.write_bytes(b"no array")
     with pytest.warns(UserWarning, match="are damaged; encoding again"):
-        np.testing.assert_array_equal(made(called(["cat"]), tmp_path), rows)
+        np.testing.assert_array_equal(vectors_of(synonyms_of(["cat"]), tmp_path), rows)
 
 
 def test_classes_without_other_names_need_no_encoder(tmp_path: Path) -> None:
     reader = Reader()
-    np.testing.assert_array_equal(made(called(), tmp_path, reader)[:, 0], OWN)
-    assert not reader.asked
+    np.testing.assert_array_equal(vectors_of(synonyms_of(), tmp_path, reader)[:, 0], OWN)
+    assert not reader.encoded
 
 
 def test_many_prompts_are_encoded_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    many = called(["a", "b", "c", "d", "e"], ["f", "g"])
-    whole = made(many, tmp_path / "whole")
-    monkeypatch.setattr(module, "AT_ONCE", 3)
-    np.testing.assert_array_equal(made(many, tmp_path / "pieces"), whole)
+    synonyms = synonyms_of(["a", "b", "c", "d", "e"], ["f", "g"])
+    whole = vectors_of(synonyms, tmp_path / "whole")
+    monkeypatch.setattr(module, "PROMPTS_AT_ONCE", 3)
+    np.testing.assert_array_equal(vectors_of(synonyms, tmp_path / "pieces"), whole)
 
 
 def planned(tmp_path: Path, dataset: str, methods: str, encoder: str = "default", data: Path | None = None) -> Any:
@@ -168,12 +168,12 @@ def test_the_drawn_world_s_synonyms_help_rare_names(tmp_path: Path) -> None:
 
     source, encoder = find_dataset("shapes:odd").open(), find_encoder("embedded", cache=tmp_path)
     model = encoder.load("cpu", False)
-    own = encoder.class_texts(model.encode_texts, source.class_names, source.templates)
-    rows = module.every_name(source, "shapes:odd", encoder, own, None, tmp_path)
+    class_texts = encoder.class_texts(model.encode_texts, source.class_names, source.templates)
+    rows = module.every_name(source, "shapes:odd", encoder, class_texts, None, tmp_path)
     common = find_dataset("shapes").open()
     usual = encoder.class_texts(model.encode_texts, common.class_names, common.templates)
     means = unit(np.stack([names[np.abs(names).max(-1) > 0].mean(0) for names in rows]))
-    assert (means * usual).sum(1).mean() > (own * usual).sum(1).mean() + 0.05
+    assert (means * usual).sum(1).mean() > (class_texts * usual).sum(1).mean() + 0.05
 
 
 def test_a_setting_that_needs_names_says_so() -> None:

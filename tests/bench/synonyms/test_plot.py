@@ -19,7 +19,7 @@ from pzsl_bench.synonyms.plot import (
     ASIDE,
     FONT,
     LINE,
-    MOST_IMAGES,
+    MAX_IMAGES,
     WIDTH,
     check_suffix,
     draw,
@@ -92,32 +92,32 @@ def world(tags: bool = False) -> tuple[Source, Encoded]:
 
 @pytest.mark.parametrize("tags", [False, True])
 def test_images_are_training_images_of_seen_and_test_images_of_unseen_classes(tags: bool) -> None:
-    source, made = world(tags)
-    training = made.features[source.training]
-    shift = made.texts.mean(0) - training.mean(0)
+    source, encoded = world(tags)
+    training = encoded.features[source.training]
+    shift = encoded.texts.mean(0) - training.mean(0)
     for number, tested in ((0, False), (1, True)):
-        images = images_of(source, made, number)
-        own = made.features[(np.repeat([0, 1], 300) == number) & (source.is_test == tested)]
-        apart = np.linalg.norm(images.rows[:, None] - (own + shift)[None], axis=2)
+        images = images_of(source, encoded, number)
+        of_class = encoded.features[(np.repeat([0, 1], 300) == number) & (source.is_test == tested)]
+        apart = np.linalg.norm(images.rows[:, None] - (of_class + shift)[None], axis=2)
         assert np.nanmin(apart, axis=1).max() < 1e-5
-        assert len(images.rows) == min(len(own), MOST_IMAGES)
+        assert len(images.rows) == min(len(of_class), MAX_IMAGES)
         assert ("not used" in images.caption) == tested
 
 
 def test_no_image_of_an_unseen_class_moves_anything() -> None:
-    source, made = world()
-    seen = images_of(source, made, 0)
-    changed = np.where(np.repeat([0, 1], 300)[:, None] == 1, 7.0, made.features).astype(np.float32)
-    again = images_of(source, replace(made, features=changed), 0)
+    source, encoded = world()
+    seen = images_of(source, encoded, 0)
+    changed = np.where(np.repeat([0, 1], 300)[:, None] == 1, 7.0, encoded.features).astype(np.float32)
+    again = images_of(source, replace(encoded, features=changed), 0)
     assert np.array_equal(seen.rows, again.rows)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "PNG"])
 def test_a_picture_is_written_and_is_the_same_every_time(tmp_path: Path, suffix: str) -> None:
     space = space_at(0, 10, 20, 80)
-    source, made = world()
+    source, encoded = world()
     drawn = with_images(
-        picture("cat", ["a cat for $5", "b", "c", "d" * 90], space, HOW), space, images_of(source, made, 0)
+        picture("cat", ["a cat for $5", "b", "c", "d" * 90], space, HOW), space, images_of(source, encoded, 0)
     )
     for name in ("one", "two"):
         draw(drawn, check_suffix(tmp_path / name / f"picture.{suffix}"))

@@ -10,18 +10,19 @@ import pytest
 
 from pzsl_bench.data.source import Source
 from pzsl_bench.data.word_lists import Entry
+from pzsl_bench.encoding.encode import class_texts_of
 from pzsl_bench.encoding.encoder import find_encoder
-from pzsl_bench.synonyms.report import as_table, errors, notes, own_texts, prompts_of, report, spaces_of, too_long
+from pzsl_bench.synonyms.report import as_table, errors, notes, prompts_of, report, spaces_of, too_long
 from pzsl_bench.synonyms.space import Compactness
 from pzsl_bench.synonyms.words import Found, Synonyms, without_clashes
 
 NAMES = ("red_panda", "grey wolf")
 
 
-def found(*words: list[str], as_prompt: bool = False, source: str = "user") -> Found:
+def found_of(*words: list[str], as_prompt: bool = False, source: str = "user") -> Found:
     entries = tuple(Entry(name, tuple(w), as_prompt=as_prompt) for name, w in zip(NAMES, words, strict=True))
-    kept, clashes = without_clashes(NAMES, entries, [source] * 2)
-    synonyms = Synonyms(tuple(kept), (as_prompt,) * 2, (source,) * 2)
+    names, clashes = without_clashes(NAMES, entries, [source] * 2)
+    synonyms = Synonyms(tuple(names), (as_prompt,) * 2, (source,) * 2)
     return Found(synonyms, entries, tuple(clashes), ())
 
 
@@ -60,7 +61,7 @@ def fan(*degrees: float) -> np.ndarray:
 
 
 def test_the_space_says_what_it_keeps() -> None:
-    words = found(["lesser panda", "firefox", "Ailurus"], [])
+    words = found_of(["lesser panda", "firefox", "Ailurus"], [])
     names = np.zeros((2, 4, 2), dtype=np.float32)
     names[0], names[1, 0] = fan(0, 10, 80, 20), fan(5)[0]
     panda, wolf = report(words, source(), None, names, Compactness(rho=0.75))
@@ -77,7 +78,7 @@ def test_a_name_with_the_vector_of_another_is_not_called_removed() -> None:
     [space] = spaces_of(fan(0, 0, 10)[None], [3], Compactness(rho=1.0))
     assert space.twins.tolist() == [False, True, False]
     assert space.share == 1.0
-    words = found(["red-panda!", "x"], [])
+    words = found_of(["red-panda!", "x"], [])
     one = report(words, source(), None, np.stack([fan(0, 0), fan(0, 0)]))[0]
     assert one.removed == () and "very vector" in " ".join(notes([one]))
 
@@ -91,24 +92,24 @@ def test_the_quantile_of_all_is_that_of_the_seen_classes() -> None:
 
 
 def test_without_vectors_the_table_has_no_spaces() -> None:
-    table = as_table(report(found(["lesser panda"], []), source()))
+    table = as_table(report(found_of(["lesser panda"], []), source()))
     assert table.splitlines()[0].split() == ["class", "names", "from"]
 
 
 def test_a_shared_word_is_one_note() -> None:
-    classes = report(found(["panda"], ["the panda"]), source())
+    classes = report(found_of(["panda"], ["the panda"]), source())
     assert notes(classes) == ["'panda' stands for grey wolf and for red_panda, so it is a synonym of neither"]
 
 
 def test_repetitions_are_noted_where_the_user_can_mend_them() -> None:
     words = (["Red Panda", "firefox", "a firefox"], [])
-    said = notes(report(found(*words), source()))
-    assert said == [f"red_panda: '{text}' says the same as an earlier name" for text in ("Red Panda", "a firefox")]
-    assert notes(report(found(*words, source="wordnet"), source())) == []
+    lines = notes(report(found_of(*words), source()))
+    assert lines == [f"red_panda: '{text}' says the same as an earlier name" for text in ("Red Panda", "a firefox")]
+    assert notes(report(found_of(*words, source="wordnet"), source())) == []
 
 
 def test_classes_by_their_name_alone_are_counted() -> None:
-    assert notes(report(found([], [], source="name"), source())) == [
+    assert notes(report(found_of([], [], source="name"), source())) == [
         "2 of 2 classes have no list and go by their name alone"
     ]
 
@@ -116,7 +117,7 @@ def test_classes_by_their_name_alone_are_counted() -> None:
 def test_prompts_longer_than_the_encoder_reads_are_errors() -> None:
     model: Any = Letters()
     assert too_long(model, ["12345678", "123456789", "1234567890" * 100]) == {"123456789", "1234567890" * 100}
-    classes = report(found(["fox"], ["wolf"]), source(), model)
+    classes = report(found_of(["fox"], ["wolf"]), source(), model)
     assert errors(classes) == [
         "red_panda: the end of 'a red panda' is not read; it is too long",
         "red_panda: the end of 'the red panda' is not read; it is too long",
@@ -132,19 +133,19 @@ def test_the_embedded_encoder_reads_fourteen_words_of_its_own(tmp_path: Path) ->
 
 
 def test_whole_prompts_go_into_no_template() -> None:
-    assert prompts_of(found(["It is red."], [], as_prompt=True), source(), 0) == [
+    assert prompts_of(found_of(["It is red."], [], as_prompt=True), source(), 0) == [
         "a red panda",
         "the red panda",
         "It is red.",
     ]
-    assert prompts_of(found(["firefox"], []), source(), 0)[2:] == ["a firefox", "the firefox"]
-    own = source(contexts=(("my {}",), ("your {}",)))
-    assert prompts_of(found(["firefox"], []), own, 0) == ["my red panda", "my firefox"]
+    assert prompts_of(found_of(["firefox"], []), source(), 0)[2:] == ["a firefox", "the firefox"]
+    with_contexts = source(contexts=(("my {}",), ("your {}",)))
+    assert prompts_of(found_of(["firefox"], []), with_contexts, 0) == ["my red panda", "my firefox"]
 
 
-def test_own_texts_follow_a_class_s_own_templates(tmp_path: Path) -> None:
+def test_class_texts_follow_a_class_s_own_templates(tmp_path: Path) -> None:
     encoder = find_encoder("embedded", tmp_path)
     model = encoder.load()
-    texts = own_texts(source(contexts=(("red {}",), ("blue {}",))), encoder, model)
+    texts = class_texts_of(source(contexts=(("red {}",), ("blue {}",))), encoder, model)
     expected = model.encode_texts(["red red panda", "blue grey wolf"])
     np.testing.assert_allclose(texts, expected, atol=1e-6)

@@ -171,8 +171,8 @@ def test_single_precision_is_enough_for_real_class_names(how: Scoring, shared_da
     path = shared_data / "clip" / "imagenet_text_vitb32.npz"
     if not path.exists():
         pytest.skip(f"no real text vectors at {path}")
-    with np.load(path) as held:
-        texts = F.normalize(torch.from_numpy(held["text"].astype(np.float64)), dim=-1)
+    with np.load(path) as archive:
+        texts = F.normalize(torch.from_numpy(archive["text"].astype(np.float64)), dim=-1)
     names, images = texts[:80].view(8, 10, -1), texts[80:100]
     exact = score_spaces(images, spaces_of(names), how)
     rounded = score_spaces(images.float(), spaces_of(names.float()), how)

@@ -56,8 +56,8 @@ def install(monkeypatch: pytest.MonkeyPatch, corpus: Corpus | None) -> None:
 
 def test_the_first_kind_of_thing_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, Corpus())
-    found = wordnet_entries(["Grizzly+Bear", "crane", "Paris", "xyzzy"])
-    assert {key: entry.synonyms for key, entry in found.items()} == {
+    entries = wordnet_entries(["Grizzly+Bear", "crane", "Paris", "xyzzy"])
+    assert {key: entry.synonyms for key, entry in entries.items()} == {
         "grizzly bear": ("grizzly", "grizzly bear", "silvertip"),
         "crane": ("crane",),
     }
@@ -73,9 +73,9 @@ def test_without_nltk_nothing_is_known_and_nothing_is_said(monkeypatch: pytest.M
 @pytest.mark.parametrize("problem", [LookupError("not found"), OSError("half of it")])
 def test_without_its_data_the_command_is_told(monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
     install(monkeypatch, Corpus(problem))
-    with pytest.warns(UserWarning, match=OBTAIN) as told:
+    with pytest.warns(UserWarning, match=OBTAIN) as caught:
         assert wordnet_entries(["crane"]) == {}
-    assert len(told) == 1
+    assert len(caught) == 1
 
 
 def test_the_real_wordnet_is_read() -> None:

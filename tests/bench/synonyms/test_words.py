@@ -1,4 +1,4 @@
-"""Synonyms of a dataset's classes: who has the say, what is left out, what is warned of, and what identifies them."""
+"""Synonyms of a dataset's classes: which list is used, what is left out and warned of, and what identifies them."""
 
 from __future__ import annotations
 
@@ -51,45 +51,45 @@ def quietly(spec: str, names: Sequence[str], data: Path | None, cache: Path) -> 
 def test_the_name_comes_first_and_nothing_is_said_twice(tmp_path: Path) -> None:
     words = ["Lesser Panda", "the lesser panda", "red panda", "A Red-Panda", "firefox"]
     data = put(tmp_path, "animals.json", {"red panda": words, "grey wolf": [], "crane": ["big bird"]})
-    found = find_synonyms("animals", NAMES, data, tmp_path / "cache")
-    assert found.names == (("red_panda", "Lesser Panda", "firefox"), ("Grey Wolf",), ("crane", "big bird"))
-    assert found.sources == ("user",) * 3
-    assert found.as_prompt == (False,) * 3
-    assert found.counts() == (3, 1, 2)
+    synonyms = find_synonyms("animals", NAMES, data, tmp_path / "cache")
+    assert synonyms.names == (("red_panda", "Lesser Panda", "firefox"), ("Grey Wolf",), ("crane", "big bird"))
+    assert synonyms.sources == ("user",) * 3
+    assert synonyms.as_prompt == (False,) * 3
+    assert synonyms.counts() == (3, 1, 2)
 
 
-def test_the_first_who_knows_a_class_has_the_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_list_that_has_a_class_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = put(tmp_path / "data", "animals-small.json", {"a": ["variant's"]})
     put(data, "animals.json", {"a": ["dataset's"], "b": ["user's"], "c": []})
     cache = put(tmp_path / "cache", "animals.json", {key: ["cached"] for key in "abcd"} | {"stranger": ["ignored"]})
-    own = {key: ["the dataset's own"] for key in "abcde"}
-    monkeypatch.setattr(Animals, "synonyms", lambda self: own)
+    dataset_words = {key: ["the dataset's own"] for key in "abcde"}
+    monkeypatch.setattr(Animals, "synonyms", lambda self: dataset_words)
     monkeypatch.setattr(module, "wordnet_entries", lambda names: {n: Entry(n, (f"net {n}",)) for n in names if n < "g"})
-    found = quietly("animals:small", list("abcdefg"), data, cache)
-    words = [names[1:] for names in found.names]
+    synonyms = quietly("animals:small", list("abcdefg"), data, cache)
+    words = [names[1:] for names in synonyms.names]
     assert words == [("variant's",), ("user's",), (), ("cached",), ("the dataset's own",), ("net f",), ()]
-    assert found.sources == ("user", "user", "user", "cache", "bundled", "wordnet", "name")
+    assert synonyms.sources == ("user", "user", "user", "cache", "bundled", "wordnet", "name")
 
 
 def test_wordnet_is_asked_only_for_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(module, "wordnet_entries", lambda names: asked.extend(names) or {})
+    looked_up: list[str] = []
+    monkeypatch.setattr(module, "wordnet_entries", lambda names: looked_up.extend(names) or {})
     quietly("animals", NAMES, put(tmp_path, "animals.json", {"crane": []}), tmp_path)
-    assert asked == ["red_panda", "Grey Wolf"]
+    assert looked_up == ["red_panda", "Grey Wolf"]
 
 
 def test_bundled_lists_take_part(tmp_path: Path) -> None:
-    found = find_synonyms("features:cifar10", ["truck", "frog"], None, tmp_path)
-    assert found.sources == ("bundled", "bundled")
-    assert "lorry" in found.names[0]
+    synonyms = find_synonyms("features:cifar10", ["truck", "frog"], None, tmp_path)
+    assert synonyms.sources == ("bundled", "bundled")
+    assert "lorry" in synonyms.names[0]
 
 
 def test_classes_without_a_list_are_counted_in_one_warning(tmp_path: Path) -> None:
     data = put(tmp_path, "animals.json", {"crane": ["big bird"]})
-    with pytest.warns(UserWarning, match=r"2 of 3 classes have none .* \(red_panda, Grey Wolf\)") as told:
-        found = find_synonyms("animals", NAMES, data, tmp_path)
-    assert len(told) == 1
-    assert found.names[0] == ("red_panda",) and found.sources[0] == "name"
+    with pytest.warns(UserWarning, match=r"2 of 3 classes have none .* \(red_panda, Grey Wolf\)") as caught:
+        synonyms = find_synonyms("animals", NAMES, data, tmp_path)
+    assert len(caught) == 1
+    assert synonyms.names[0] == ("red_panda",) and synonyms.sources[0] == "name"
 
 
 def test_a_class_that_the_dataset_lacks_is_the_users_mistake(tmp_path: Path) -> None:
@@ -107,10 +107,10 @@ def test_a_file_for_all_variants_may_know_more_classes_than_one(tmp_path: Path) 
 def test_a_word_of_two_classes_is_left_out_of_both(tmp_path: Path) -> None:
     words = {"red_panda": ["panda", "grey wolf", "climber"], "grey wolf": ["the Panda", "timber wolf"], "crane": []}
     data = put(tmp_path, "animals.json", words)
-    with pytest.warns(UserWarning, match="2 left out: 'panda' stands for Grey Wolf and for red_panda, ") as told:
-        found = find_synonyms("animals", NAMES, data, tmp_path)
-    assert len(told) == 1
-    assert found.names == (("red_panda", "climber"), ("Grey Wolf", "timber wolf"), ("crane",))
+    with pytest.warns(UserWarning, match="2 left out: 'panda' stands for Grey Wolf and for red_panda, ") as caught:
+        synonyms = find_synonyms("animals", NAMES, data, tmp_path)
+    assert len(caught) == 1
+    assert synonyms.names == (("red_panda", "climber"), ("Grey Wolf", "timber wolf"), ("crane",))
 
 
 def test_what_nobody_can_mend_is_not_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +123,8 @@ def test_what_nobody_can_mend_is_not_warned_of(tmp_path: Path, monkeypatch: pyte
 
 def test_whole_prompts_are_marked(tmp_path: Path) -> None:
     content = {"classes": {"crane": {"synonyms": ["A tall grey bird."], "as_prompt": True}}}
-    found = quietly("animals", NAMES, put(tmp_path, "animals.json", content), tmp_path)
-    assert found.as_prompt == (False, False, True)
+    synonyms = quietly("animals", NAMES, put(tmp_path, "animals.json", content), tmp_path)
+    assert synonyms.as_prompt == (False, False, True)
 
 
 def test_the_fingerprint_is_of_the_words_whoever_gave_them(tmp_path: Path) -> None:
@@ -145,10 +145,10 @@ texts = st.lists(st.sampled_from(["a cat", "Cat", "the dog", "dog", "ox", "o-x",
 def test_no_word_is_left_that_two_classes_share(lists: list[list[str]]) -> None:
     names = [f"class {number}" for number in range(len(lists))]
     entries = [Entry(name, tuple(words)) for name, words in zip(names, lists, strict=True)]
-    kept, clashes = without_clashes(names, entries, ["user"] * len(names))
-    every = [bare(text) for words in kept for text in words]
+    names_kept, clashes = without_clashes(names, entries, ["user"] * len(names))
+    every = [bare(text) for words in names_kept for text in words]
     assert len(every) == len(set(every))
-    assert [words[0] for words in kept] == names
+    assert [words[0] for words in names_kept] == names
     left = {bare(text) for words in lists for text in words} - {bare(clash.text) for clash in clashes}
     assert left == set(every) - {bare(name) for name in names}
 

@@ -1,4 +1,4 @@
-"""Synonyms from a language model: what is asked, what is taken from an answer and kept, and what is asked again."""
+"""Synonyms from a language model: the question, what is taken from an answer and saved, and what is asked again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chat_server import Reply, fails, says, serving
 
 from pzsl_bench.data.word_lists import read_listing
 from pzsl_bench.synonyms.chat_client import Chat
-from pzsl_bench.synonyms.writer import GIVE_UP, FormError, Writer, parse
+from pzsl_bench.synonyms.writer import MAX_FAILURES_IN_A_ROW, FormError, Writer, parse
 
 NAMES = ("red_panda", "grey wolf", "crane")
 GOOD = {
@@ -46,15 +46,15 @@ def written(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def test_answers_become_a_file_that_the_harness_reads(tmp_path: Path) -> None:
-    path, told = tmp_path / "deep" / "animals.json", []
+    path, lines = tmp_path / "deep" / "animals.json", []
     with serving(good) as server:
-        assert writer(server.url, path).write(NAMES, fresh=False, tell=told.append) == {}
+        assert writer(server.url, path).write(NAMES, fresh=False, tell=lines.append) == {}
     assert written(path) == {name: tuple(GOOD[name]["synonyms"]) for name in NAMES}
     listing = read_listing(path)
     assert listing.entries["red panda"].descriptors == ("ringed tail",)
     assert listing.entries["crane"].source == "m"
     assert listing.provenance == "m at 127.0.0.1, temperature 0, question 1, at most 10"
-    assert told[-1] == "3 of 3: crane: no other name"
+    assert lines[-1] == "3 of 3: crane: no other name"
 
 
 def test_answers_are_kept_as_they_came(tmp_path: Path) -> None:
@@ -62,28 +62,30 @@ def test_answers_are_kept_as_they_came(tmp_path: Path) -> None:
     with serving(good) as server:
         writer(server.url, path).write(NAMES[:1], fresh=False, tell=lambda line: None)
     [line] = (tmp_path / "animals.raw.jsonl").read_text().splitlines()
-    kept = json.loads(line)
-    assert kept["class"] == "red_panda" and json.loads(kept["answer"]) == GOOD["red_panda"]
+    saved = json.loads(line)
+    assert saved["class"] == "red_panda" and json.loads(saved["answer"]) == GOOD["red_panda"]
 
 
 def test_a_question_names_the_class_its_neighbours_and_the_limits(tmp_path: Path) -> None:
-    asked = writer("http://host/v1", tmp_path / "a.json", most=4).question("red_panda")
-    assert '"red panda"' in asked and "grey wolf, crane" in asked
-    assert "at most 4 other names" in asked and "at most 5 words" in asked
-    many = Writer(Chat("http://host/v1", "m"), "d", tuple(f"thing {i:03}" for i in range(500)), tmp_path / "a.json")
-    assert len(many.question("thing 250")) < 1500
-    assert "thing 249" in many.question("thing 250")
+    question = writer("http://host/v1", tmp_path / "a.json", most=4).question("red_panda")
+    assert '"red panda"' in question and "grey wolf, crane" in question
+    assert "at most 4 other names" in question and "at most 5 words" in question
+    of_many_classes = Writer(
+        Chat("http://host/v1", "m"), "d", tuple(f"thing {i:03}" for i in range(500)), tmp_path / "a.json"
+    )
+    assert len(of_many_classes.question("thing 250")) < 1500
+    assert "thing 249" in of_many_classes.question("thing 250")
 
 
 def test_what_is_there_is_not_asked_again(tmp_path: Path) -> None:
-    path, told = tmp_path / "animals.json", []
+    path, lines = tmp_path / "animals.json", []
     path.write_text(json.dumps({"Grey-Wolf": ["my own word"]}))
     with serving(good) as server:
-        writer(server.url, path).write(NAMES, fresh=False, tell=told.append)
+        writer(server.url, path).write(NAMES, fresh=False, tell=lines.append)
         assert [about(body) for body in server.asked] == ["red_panda", "crane"]
         assert written(path)["Grey-Wolf"] == ("my own word",)
-        assert told[0] == f"1 of 3 classes are in {path} already"
-        writer(server.url, path).write(["grey wolf"], fresh=True, tell=told.append)
+        assert lines[0] == f"1 of 3 classes are in {path} already"
+        writer(server.url, path).write(["grey wolf"], fresh=True, tell=lines.append)
     assert written(path)["grey wolf"] == ("timber wolf",)
 
 
@@ -117,13 +119,13 @@ def test_a_poor_answer_is_asked_for_once_more_with_what_is_wrong(tmp_path: Path)
 
 
 def test_of_a_second_poor_answer_what_is_right_is_taken(tmp_path: Path) -> None:
-    told: list[str] = []
+    lines: list[str] = []
     answer = {"synonyms": ["lesser panda", "a name of a great many words"]}
     with serving(lambda n, body: says(answer)) as server:
-        writer(server.url, tmp_path / "a.json").write(NAMES[:1], fresh=False, tell=told.append)
+        writer(server.url, tmp_path / "a.json").write(NAMES[:1], fresh=False, tell=lines.append)
         assert len(server.asked) == 2
     assert written(tmp_path / "a.json") == {"red_panda": ("lesser panda",)}
-    assert "left out: 'a name of a great many words' has more than 5 words" in told[-1]
+    assert "left out: 'a name of a great many words' has more than 5 words" in lines[-1]
 
 
 def test_classes_that_fail_are_named_and_the_others_written(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_a_server_out_of_order_is_given_up(tmp_path: Path) -> None:
     with serving(lambda n, body: fails(503, "starting")) as server:
         chat = Chat(server.url, "m", pause=0.0)
         failed = Writer(chat, "d", names, tmp_path / "d.json").write(names, fresh=False, tell=lambda line: None)
-        assert len(server.asked) == 2 * GIVE_UP
+        assert len(server.asked) == 2 * MAX_FAILURES_IN_A_ROW
     assert set(failed) == set(names) and failed["thing 8"] == "not asked"
     assert not (tmp_path / "d.json").exists()
 
@@ -192,8 +194,11 @@ def test_signs_that_no_text_has_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_limits_are_kept() -> None:
-    said = {"synonyms": ["one two three four five six", "", 7, "a b", "c", "d"], "descriptors": ["w " * 13, "wheels"]}
-    answer = parse(json.dumps(said), "truck", 2)
+    content = {
+        "synonyms": ["one two three four five six", "", 7, "a b", "c", "d"],
+        "descriptors": ["w " * 13, "wheels"],
+    }
+    answer = parse(json.dumps(content), "truck", 2)
     assert answer.synonyms == ("a b", "c")
     assert answer.descriptors == ("wheels",)
     assert len(answer.faults) == 5

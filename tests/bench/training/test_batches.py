@@ -39,7 +39,7 @@ def studies() -> Studies:
 
 @dataclass(frozen=True)
 class Diary(Gradient):
-    """Writes down all that it sees."""
+    """Records everything that it gets, in its tables and memory."""
 
     info: ClassVar[MethodInfo] = INFO
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
@@ -71,7 +71,7 @@ class Diary(Gradient):
 
 @dataclass(frozen=True)
 class Tagger(Diary):
-    """Writes down the marks of every image."""
+    """Records the marks of every image."""
 
     reads: ClassVar[tuple[str, ...]] = ("marks",)
 
@@ -158,11 +158,11 @@ def test_notes_become_curves_of_epoch_means(studies: Studies) -> None:
 def test_tables_are_written_at_the_rows_of_the_batch(studies: Studies) -> None:
     from pzsl_bench.training.batches import Batches
 
-    feeder = Batches(Diary(), {}, studies, studies.uniform)
-    feeder.select_images(torch.tensor([[3, 1], [0, 159], [7, 7]]))
-    batch = feeder.batch(0, 0, {}, torch.zeros(2))
-    feeder.write_back(Update(rows={"visits": batch.rows["visits"] + torch.tensor([[1.0], [2.0], [3.0]])}), {})
-    visits = feeder._tables["visits"].view(3, 160)
+    batches = Batches(Diary(), {}, studies, studies.uniform)
+    batches.select_images(torch.tensor([[3, 1], [0, 159], [7, 7]]))
+    batch = batches.batch(0, 0, {}, torch.zeros(2))
+    batches.write_back(Update(rows={"visits": batch.rows["visits"] + torch.tensor([[1.0], [2.0], [3.0]])}), {})
+    visits = batches._tables["visits"].view(3, 160)
     assert visits.nonzero().tolist() == [[0, 1], [0, 3], [1, 0], [1, 159], [2, 7]]
     assert visits.sum() == 1 + 1 + 2 + 2 + 3
     assert torch.equal(batch.features[1, 1], studies.features[159])
@@ -242,12 +242,12 @@ def test_crops_that_do_not_exist_are_an_error_in_words(studies: Studies) -> None
 
 def test_runs_with_images_of_their_own_train_as_they_would_alone(studies: Studies) -> None:
     moved = torch.stack([studies.features, studies.features.flip(0), studies.features.roll(5, 0)])
-    own = replace(studies, features=moved, candidates=studies.candidates, views=None)
+    per_run = replace(studies, features=moved, candidates=studies.candidates, views=None)
     for name in ("proden", "eszsl"):
         from pzsl_bench.contract import configure
 
         method = configure(name, {"epochs": 2} if name == "proden" else {})
-        together = fit([method] * 3, own).score(own.features[:, :20], own.texts)
+        together = fit([method] * 3, per_run).score(per_run.features[:, :20], per_run.texts)
         for run in range(3):
             single = replace(
                 studies,
@@ -256,7 +256,7 @@ def test_runs_with_images_of_their_own_train_as_they_would_alone(studies: Studie
                 keys=studies.keys[run : run + 1],
                 draws=studies.draws[run : run + 1],
             )
-            alone = fit([method], single).score(moved[run, :20], own.texts)
+            alone = fit([method], single).score(moved[run, :20], per_run.texts)
             torch.testing.assert_close(together[run], alone[0], atol=1e-3, rtol=1e-3)
 
 

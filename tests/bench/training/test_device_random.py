@@ -1,4 +1,4 @@
-"""Keyed random numbers on the device: the integers of `chance`, and the distributions made of them."""
+"""Random numbers on the device: the integers of `base/randomness.py`, and the distributions made of them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def stream(key: int) -> torch.Tensor:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**64 - 1), st.integers(0, 10**9), st.integers(1, 20))
-def test_the_bits_are_those_of_chance(key: int, first: int, count: int) -> None:
-    mine = bits(stream(key), first, count)[0].numpy().view(np.uint64)
-    assert (mine == randomness.bits(key, np.arange(first, first + count))).all()
+def test_the_bits_are_those_of_base_randomness(key: int, first: int, count: int) -> None:
+    on_device = bits(stream(key), first, count)[0].numpy().view(np.uint64)
+    assert (on_device == randomness.bits(key, np.arange(first, first + count))).all()
 
 
 def test_uniform_numbers_are_below_one_and_even() -> None:

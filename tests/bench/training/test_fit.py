@@ -1,4 +1,4 @@
-"""The stacked trainer: runs do not depend on their stack, and what vmap lifts is what a single run would do."""
+"""The stacked trainer: runs do not depend on their stack, and a vmapped run equals a single run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pzsl_bench.contract import configure
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.problem.toy import toy_problem, toy_studies
 from pzsl_bench.training.fit import batch_orders, fit, initialise, merge
-from pzsl_bench.training.memory import cut, replica_bytes
 
 POINTS = [("flip", rate, seed) for rate in (0.1, 0.3, 0.5) for seed in range(8)] + [("semantic", 0.5, 0)]
 CPU = torch.device("cpu")
@@ -163,17 +162,3 @@ def test_logit_gaps_of_hundreds_give_no_nan() -> None:
     assert loss.isfinite()
     assert gradient.isfinite().all()
     torch.testing.assert_close(run.weights, torch.tensor([[0.0, 1.0, 0.0, 0.0]], dtype=torch.float64))
-
-
-def test_memory_prediction_is_of_the_size_that_a_run_really_adds(studies: Studies) -> None:
-    predicted = replica_bytes(methods("proden", 1)[0], studies)
-    parameters = sum(p[0].numel() for p in initialise(methods("proden", 1)[0], studies, studies.uniform)[1].values())
-    least = 16 * parameters + 9 * studies.candidates[0].numel()
-    assert least <= predicted <= 4 * least
-
-
-def test_cutting_keeps_every_item_once_and_pieces_even() -> None:
-    pieces = [list(p) for p in cut(list(range(25)), 10)]
-    assert [item for piece in pieces for item in piece] == list(range(25))
-    assert [len(p) for p in pieces] == [9, 9, 7]
-    assert [len(p) for p in cut([1, 2, 3], 0)] == [1, 1, 1]

@@ -17,7 +17,7 @@ from pzsl_bench.synonyms.scores import Scoring, score_spaces
 from pzsl_bench.synonyms.space import Compactness, build_spaces
 from pzsl_bench.training.fit import fit
 from pzsl_bench.training.fitted import Fitted
-from pzsl_bench.training.soft_labels import PRIOR, REFINER, feed, feed_facts
+from pzsl_bench.training.soft_labels import PRIOR_VERSION, REFINER, feed, feed_facts
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def test_the_prior_of_names_is_that_of_texts_where_there_is_but_one(studies: Stu
 
 @pytest.mark.parametrize("kind", ["clip_prior", "s3_prior"])
 def test_the_prior_knows_images_of_a_runs_own(kind: str, studies: Studies) -> None:
-    own = replace(studies, features=torch.stack([studies.features, studies.features.flip(0)]))
-    weights = fed(kind, own)
+    per_run = replace(studies, features=torch.stack([studies.features, studies.features.flip(0)]))
+    weights = fed(kind, per_run)
     torch.testing.assert_close(weights[0], fed(kind, studies)[0])
     assert not torch.allclose(weights[1], fed(kind, studies)[1])
 
@@ -97,7 +97,7 @@ def test_a_method_that_is_fed_by_the_prior_says_what_it_needs() -> None:
 
 def test_an_identity_knows_what_its_labels_came_from() -> None:
     assert feed_facts("refined") == {"refiner": [REFINER, METHODS.get(REFINER).info.version]}
-    assert feed_facts("clip_prior") == feed_facts("s3_prior") == {"prior": PRIOR}
+    assert feed_facts("clip_prior") == feed_facts("s3_prior") == {"prior": PRIOR_VERSION}
     assert feed_facts("uniform") == feed_facts("random") == {}
 
 
@@ -107,15 +107,15 @@ def test_an_unknown_feed_is_told_with_the_nearest_one() -> None:
 
 
 def test_labels_are_refined_once_for_all_methods_that_want_them(studies: Studies) -> None:
-    asked: list[int] = []
+    fits: list[int] = []
 
-    def counted(methods: Sequence[Method], own: Studies) -> Fitted:
-        asked.append(len(own))
-        return fit(methods, own)
+    def counted(methods: Sequence[Method], studies: Studies) -> Fitted:
+        fits.append(len(studies))
+        return fit(methods, studies)
 
     first = feed("refined", studies, counted)
     again = feed("refined", studies, counted)
-    assert torch.equal(first, again) and asked == [2]
+    assert torch.equal(first, again) and fits == [2]
     # Runs that differ in their settings share a draw.
     wider = feed("refined", studies.of_runs(torch.tensor([1, 0, 1])), counted)
     torch.testing.assert_close(wider, first[[1, 0, 1]])
@@ -125,9 +125,9 @@ def test_labels_are_refined_once_for_all_methods_that_want_them(studies: Studies
         replace(studies, draws=("one", "other")),
         replace(studies, scale=studies.scale / 2),
     ):
-        before = len(asked)
+        before = len(fits)
         assert not torch.equal(feed("refined", other, counted), first)
-        assert len(asked) == before + 1
+        assert len(fits) == before + 1
 
 
 def test_what_is_handed_out_may_be_changed_without_harm(studies: Studies) -> None:

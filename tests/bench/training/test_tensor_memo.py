@@ -1,4 +1,4 @@
-"""What is kept of long computations: the latest, within a budget, and only for the same content."""
+"""The cache of tensors: the latest ones within a budget, and only for the same content."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ CPU = torch.device("cpu")
 
 @dataclass
 class Maker:
-    """Counts how often it is asked."""
+    """Records the keys of the tensors that were computed."""
 
-    asked: list[str] = field(default_factory=list)
+    computed: list[str] = field(default_factory=list)
 
-    def of(self, kept: TensorMemo, key: str, numbers: int = 4) -> Tensor:
+    def get(self, memo: TensorMemo, key: str, numbers: int = 4) -> Tensor:
         def make() -> Tensor:
-            self.asked.append(key)
-            return torch.full((numbers,), float(len(self.asked)))
+            self.computed.append(key)
+            return torch.full((numbers,), float(len(self.computed)))
 
-        return kept.get(key, CPU, make)
+        return memo.get(key, CPU, make)
 
 
 def test_the_latest_stay_and_the_one_that_was_longest_unused_goes() -> None:
-    kept, maker = TensorMemo(most=32), Maker()
+    memo, maker = TensorMemo(budget=32), Maker()
     for key in ("a", "b", "a", "c", "a", "b"):
-        maker.of(kept, key)
-    assert maker.asked == ["a", "b", "c", "b"]
+        maker.get(memo, key)
+    assert maker.computed == ["a", "b", "c", "b"]
 
 
 def test_what_is_larger_than_the_budget_is_made_anew_and_leaves_the_others() -> None:
-    kept, maker = TensorMemo(most=32), Maker()
+    memo, maker = TensorMemo(budget=32), Maker()
     for key, numbers in (("a", 4), ("large", 9), ("large", 9), ("a", 4)):
-        assert len(maker.of(kept, key, numbers)) == numbers
-    assert maker.asked == ["a", "large", "large"]
+        assert len(maker.get(memo, key, numbers)) == numbers
+    assert maker.computed == ["a", "large", "large"]
 
 
 def test_content_is_bytes_shape_and_type_and_not_identity() -> None:

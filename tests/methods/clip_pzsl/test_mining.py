@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pzsl_bench.contract import normalise
-from pzsl_bench.methods.clip_pzsl.mining import ASSIGNMENTS, SemanticMining, assign, common, entropy, hard
+from pzsl_bench.methods.clip_pzsl.mining import ASSIGNMENTS, SemanticMining, assign, entropy, hard, pool
 
 HARD = ("argmax_st", "argmax_sg", "gumbel_logits", "gumbel_probs")
 
@@ -22,12 +22,12 @@ def rows(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("kind", [k for k in ASSIGNMENTS if k != "none"])
 def test_every_image_is_given_away_once_or_every_class_is_filled_once(kind: str) -> None:
     scores = rows(12, 5) * 10
-    given = assign(kind, scores, scores.softmax(-1), torch.rand(12, 5, dtype=torch.float64))
+    assignment = assign(kind, scores, scores.softmax(-1), torch.rand(12, 5, dtype=torch.float64))
     axis = 0 if kind == "softmax_xattn" else 1
-    torch.testing.assert_close(given.sum(axis), torch.ones(given.shape[1 - axis], dtype=torch.float64))
+    torch.testing.assert_close(assignment.sum(axis), torch.ones(assignment.shape[1 - axis], dtype=torch.float64))
     if kind in HARD:
-        assert ((given.detach() - given.detach().round()).abs() < 1e-12).all()
-        assert given.sum() == pytest.approx(12)
+        assert ((assignment.detach() - assignment.detach().round()).abs() < 1e-12).all()
+        assert assignment.sum() == pytest.approx(12)
 
 
 @settings(max_examples=25, deadline=None)
@@ -56,7 +56,7 @@ def test_the_query_learns_through_straight_through_and_not_through_a_stopped_arg
     block = SemanticMining(6, "l2", "random", ffn=False).double()
     x, centres = rows(8, 6, seed=1), rows(3, 6, seed=2)
     scores = block.scores(x, centres, 14.0)
-    mean, count = common(assign(kind, scores, scores.softmax(-1)), block.values(x), 1.0)
+    mean, count = pool(assign(kind, scores, scores.softmax(-1)), block.values(x), 1.0)
     block.read(block.moved(centres, centres, mean, count > 0)).pow(3).sum().backward()
     assert (block.query.grad is not None and bool((block.query.grad != 0).any())) == reached
     assert block.out.weight.grad is not None
@@ -67,15 +67,15 @@ def test_the_block_starts_as_the_texts_and_its_first_assignment_is_the_nearest_t
     x, texts = rows(20, 6, seed=3), rows(4, 6, seed=4)
     scores = block.scores(x, texts, 14.0)
     assert torch.equal(scores.argmax(1), (x @ texts.T).argmax(1))
-    mean, count = common(assign("argmax_st", scores, scores.softmax(-1)), block.values(x), 1.0)
+    mean, count = pool(assign("argmax_st", scores, scores.softmax(-1)), block.values(x), 1.0)
     torch.testing.assert_close(block.read(block.moved(texts, texts, mean, count > 0)), texts)
 
 
 def test_a_class_without_images_keeps_what_is_stored() -> None:
     block = SemanticMining(6, "l2", "random", ffn=False).double()
     x, texts, stored = rows(5, 6), rows(3, 6, seed=1), rows(3, 6, seed=2)
-    given = torch.tensor([[1.0, 0, 0]] * 5, dtype=torch.float64)
-    mean, count = common(given, block.values(x), 1.0)
+    assignment = torch.tensor([[1.0, 0, 0]] * 5, dtype=torch.float64)
+    mean, count = pool(assignment, block.values(x), 1.0)
     moved = block.moved(texts, stored, mean, count > 0)
     assert torch.equal(moved[1:], stored[1:])
     assert not torch.allclose(moved[0], stored[0])
@@ -83,10 +83,10 @@ def test_a_class_without_images_keeps_what_is_stored() -> None:
 
 
 def test_eta_chooses_between_mean_and_sum() -> None:
-    given = torch.tensor([[1.0, 0], [1, 0], [0, 1]], dtype=torch.float64)
+    assignment = torch.tensor([[1.0, 0], [1, 0], [0, 1]], dtype=torch.float64)
     x = rows(3, 4)
-    torch.testing.assert_close(common(given, x, 1.0)[0][0], x[:2].mean(0))
-    torch.testing.assert_close(common(given, x, 0.0)[0][0], x[:2].sum(0))
+    torch.testing.assert_close(pool(assignment, x, 1.0)[0][0], x[:2].mean(0))
+    torch.testing.assert_close(pool(assignment, x, 0.0)[0][0], x[:2].sum(0))
 
 
 def test_the_first_of_equal_classes_wins() -> None:

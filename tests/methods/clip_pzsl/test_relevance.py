@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pzsl_bench.contract import normalise
-from pzsl_bench.methods.clip_pzsl.relevance import ALIGNMENTS, alignment, among, barrier, combined, spread
+from pzsl_bench.methods.clip_pzsl.relevance import (
+    ALIGNMENTS,
+    alignment,
+    barrier,
+    combined,
+    softmax_over_candidates,
+    spread,
+)
 
 LOGITS = st.sampled_from([-150.0, -20.0, -1.0, 0.0, 0.5, 20.0, 150.0])
 
@@ -27,7 +34,7 @@ def tables(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
 @given(tables())
 def test_relevance_is_the_softmax_over_the_candidates(table: tuple[torch.Tensor, torch.Tensor]) -> None:
     logits, candidates = table
-    got = among(logits, barrier(candidates, logits.dtype))
+    got = softmax_over_candidates(logits, barrier(candidates, logits.dtype))
     torch.testing.assert_close(got, logits.masked_fill(~candidates, float("-inf")).softmax(-1))
     assert (got[~candidates] == 0).all()
 
@@ -39,8 +46,8 @@ def test_weights_sum_to_one_even_where_relevance_and_confidence_exclude_each_oth
 ) -> None:
     logits, candidates = table
     walls = barrier(candidates, logits.dtype)
-    confidences = among(-logits, walls)
-    weights = combined(among(logits, walls), confidences)
+    confidences = softmax_over_candidates(-logits, walls)
+    weights = combined(softmax_over_candidates(logits, walls), confidences)
     torch.testing.assert_close(weights.sum(-1), torch.ones(len(weights)))
     assert (weights[~candidates] == 0).all()
 
