@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -180,9 +180,11 @@ def _rows(records: Sequence[dict[str, Any]]) -> list[Row]:
     names = list(dict.fromkeys(record["method"] for record in records))
     labels = _labels({name: str(first[name]["title"]) for name in names})
 
+    references = _references(split_row(name)[0] for name in names)
+
     def rank(name: str) -> tuple[int, int]:
         family = first[name]["family"]
-        if _is_reference(split_row(name)[0], family):
+        if family == "bound" or split_row(name)[0] in references:
             # The encoder as it is, then what candidates alone give, then what true labels give.
             return 0, 2 * bool(first[name]["reveals_truth"]) + (family == "bound")
         if first[name].get("transductive"):
@@ -201,11 +203,14 @@ def _rows(records: Sequence[dict[str, Any]]) -> list[Row]:
     ]
 
 
-def _is_reference(method: str, family: str) -> bool:
-    """Whether it is among the first rows of every table; a method that is not installed is judged by its family."""
-    with suppress(UserError):
-        return METHODS.get(method).info.reference
-    return family == "bound"
+def _references(methods: Iterable[str]) -> set[str]:
+    """Those of the methods that are among the first rows of every table, as far as they are installed here."""
+    found = set()
+    for method in set(methods) & set(METHODS.names()):
+        # A plug-in that cannot be loaded is no reason to refuse a table of its results.
+        with suppress(UserError):
+            found |= {method} if METHODS.get(method).info.reference else set()
+    return found
 
 
 def _labels(titles: dict[str, str]) -> dict[str, str]:
