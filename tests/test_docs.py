@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from typer.core import TyperGroup
 
 import pzsl_bench
 from pzsl_bench.cli.main import app
-from pzsl_bench.contract import METHODS
+from pzsl_bench.contract import FAMILIES, METHODS
 from pzsl_bench.data.source import DATASETS
 from pzsl_bench.planning.grid import load_grid
 
@@ -34,7 +36,7 @@ def blocks(guide: Path, language: str) -> list[str]:
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Every `pzsl-bench` command line of the guides and of the program's own examples."""
     line = re.compile(r"(?:^ *|`)(pzsl-bench [a-z-][^`\n]*?)(?: > .*)?(?:`|$)", re.MULTILINE)
-    for source in [*GUIDES, *sorted((CHECKOUT / "docs").glob("*.md")), *sorted((CHECKOUT / "bench").glob("cli*.py"))]:
+    for source in [*GUIDES, *sorted((CHECKOUT / "docs").glob("*.md")), *sorted((CHECKOUT / "bench/cli").glob("*.py"))]:
         for command in line.findall(source.read_text(encoding="utf-8")):
             yield source.name, shlex.split(command, comments=True)[1:]
 
@@ -143,6 +145,25 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
             continue
         found += [f"{file.name}:{n}: {line.strip()}" for n, line in enumerate(lines, 1) if personal.search(line)]
     assert not found
+
+
+def test_the_readme_counts_the_methods_of_every_family() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)`: (.+?) \| (\d+) \| .* \| `([\w-]+)` \|$", (CHECKOUT / "README.md").read_text(), re.MULTILINE
+    )
+    families = Counter(cls.info.family for cls in METHODS.all().values() if cls.__module__.startswith("pzsl_bench."))
+    assert {family: (meaning, int(count)) for family, meaning, count, _ in rows} == {
+        family: (FAMILIES[family], count) for family, count in families.items()
+    }
+    for family, _, _, grid in rows:
+        assert family in {METHODS.get(cell.method).info.family for cell in load_grid(grid).cells()}
+
+
+@pytest.mark.parametrize("name", METHODS.builtin())
+def test_the_first_lines_of_a_methods_file_name_its_family(name: str) -> None:
+    cls = METHODS.get(name)
+    paragraphs = (sys.modules[cls.__module__].__doc__ or "").split("\n\n")
+    assert paragraphs[1].strip() == f"Family: {cls.info.family} ({FAMILIES[cls.info.family]})."
 
 
 @pytest.mark.parametrize("name", METHODS.builtin())

@@ -114,12 +114,3 @@ def test_two_classes_and_three_images_are_enough(name: str) -> None:
     studies = toy_studies(small, [("flip", 0.5, 0)])
     few = replace(studies, features=studies.features[:3], candidates=studies.candidates[:, :3])
     assert fit([configure(name, {})], few).score(small.test, small.texts).isfinite().all()
-
-
-@pytest.mark.parametrize("name", [n for n in ALL if not METHODS.get(n).info.reveals_truth])
-def test_facts_are_given(name: str) -> None:
-    info = METHODS.get(name).info
-    assert info.name == name
-    assert info.title
-    assert info.version >= 1
-    assert info.citation is not None or info.family == "bound"
