@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from pzsl_bench.base.errors import UserError, unknown
+from pzsl_bench.base.schema_errors import first_mistake, reason
 from pzsl_bench.contract import METHODS, configure
 from pzsl_bench.data.ambiguity import AMBIGUITIES
 from pzsl_bench.data.source import find_dataset
@@ -245,9 +246,7 @@ def read_axes(content: Mapping[str, Any], label: str, touched: set[str]) -> Axes
     try:
         return Axes.model_validate(dict(content), context={COUNTS: _names_counts(content)})
     except ValidationError as error:
-        # An unknown key is reported before a missing one: it may be the missing key, misspelt.
-        mistakes = error.errors(include_url=False)
-        first = next((e for e in mistakes if e["type"] == "extra_forbidden"), mistakes[0])
+        first = first_mistake(error)
     top, *rest = first["loc"]
     # Draws and the rule that chooses among them are checked together, under the name of the later key.
     source = "--set" if top in touched or (top == "tune" and "select" in touched) else label
@@ -263,8 +262,7 @@ def read_axes(content: Mapping[str, Any], label: str, touched: set[str]) -> Axes
         "missing": "is missing; a grid names datasets, ambiguities, rates and methods",
         "string_pattern_mismatch": "a name may hold letters, digits, '.', '_' and '-'",
     }
-    reason = reasons.get(first["type"]) or first.get("ctx", {}).get("error") or first["msg"]
-    raise UserError(f"{source}: {_place(top, rest)}: {' '.join(str(reason).split())}")
+    raise UserError(f"{source}: {_place(top, rest)}: {reason(first, reasons)}")
 
 
 def _place(top: int | str, rest: list[int | str]) -> str:

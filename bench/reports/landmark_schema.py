@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pzsl_bench.base.errors import UserError, unknown
+from pzsl_bench.base.schema_errors import first_mistake, reason
 from pzsl_bench.records.metric_names import NAMES, PLAIN, is_tag_metric
 
 ORIGINS = {
@@ -115,10 +116,7 @@ def read_sheet(content: Mapping[str, Any], label: str) -> Sheet:
     try:
         sheet = Sheet.model_validate(dict(content))
     except ValidationError as error:
-        # An unknown key is reported before a missing one: it may be the missing key, misspelt.
-        mistakes = error.errors(include_url=False)
-        first = next((e for e in mistakes if e["type"] == "extra_forbidden"), mistakes[0])
-        raise UserError(f"{label}: {_error_text(first)}") from None
+        raise UserError(f"{label}: {_error_text(first_mistake(error))}") from None
     if not any(sheet.rows.values()):
         raise UserError(f"{label}: rows: nothing is known of any row")
     if sheet.metric in sheet.also:
@@ -151,5 +149,4 @@ def _error_text(error: Mapping[str, Any]) -> str:
         "greater_than_equal": f"{error['input']!r} is too small; at least {context.get('ge')}",
         "literal_error": f"{error['input']!r} is not {context.get('expected')}",
     }
-    reason = reasons.get(error["type"]) or context.get("error") or error["msg"]
-    return f"{'.'.join([*place, last])}: {' '.join(str(reason).split())}"
+    return f"{'.'.join([*place, last])}: {reason(error, reasons)}"

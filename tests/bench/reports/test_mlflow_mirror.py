@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_record import made_record
 
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.base.identity import identity_hash
 from pzsl_bench.records.frame import frame
 from pzsl_bench.records.record import Record, Status
 from pzsl_bench.records.store import Records
@@ -24,33 +24,23 @@ from pzsl_bench.reports.mlflow_mirror import Mirror, runs_page, sync, tracking_u
 
 
 def record(seed: int = 0, method: str = "proden", rate: float = 0.1, **changes: Any) -> Record:
-    identity = {"method": method, "rate": rate, "seed": seed}
     facts: dict[str, Any] = {
-        "hash": identity_hash(identity),
-        "identity": identity,
-        "dataset": "shapes",
-        "encoder": "embedded",
-        "ambiguity": "flip",
         "rate": rate,
         "method": method,
         "row": f"{method}(lr=0.01)",
         "title": method.upper(),
         "family": "pll",
-        "reveals_truth": False,
         "settings": {"lr": 0.01, "head": "cosine"},
         "seed": seed,
-        "status": Status.DONE,
         "metrics": {"H": 0.5 + seed / 10, "T1": 0.6, "D": None, "U": float("nan")},
         "curves": {"loss": [2.0, 1.0, 0.5 + seed]},
         "candidates_hash": f"c{rate}-{seed}",
         "mean_candidates": 4.9,
         "seconds": 1.5,
-        "stack": 9,
         "peak_mb": 321.0,
-        "environment": {"torch": "2.13"},
         "finished": f"2026-01-02T03:04:{seed:02d}+00:00",
     }
-    return Record(**(facts | changes))
+    return made_record({"method": method, "rate": rate, "seed": seed}, **(facts | changes))
 
 
 GRID = [record(seed, method, rate) for method in ("proden", "naive") for rate in (0.1, 0.3) for seed in range(3)]

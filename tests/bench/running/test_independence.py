@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -35,11 +33,6 @@ def studies(problem: Problem) -> Studies:
     return problem.studies(torch.from_numpy(np.stack(masks)), keys, keys)
 
 
-def alone(studies: Studies, run: int) -> Studies:
-    one = slice(run, run + 1)
-    return replace(studies, candidates=studies.candidates[one], keys=studies.keys[one], draws=studies.draws[one])
-
-
 def train(method: Method, studies: Studies) -> Fitted:
     return fit([method] * len(studies), studies)
 
@@ -49,7 +42,7 @@ def test_scores_after_the_first_epoch_do_not_depend_on_the_stack(problem: Proble
     method = configure("proden", {"epochs": 1})
     together = train(method, studies).score(problem.test, problem.texts)
     for run in CHECKED:
-        single = train(method, alone(studies, run)).score(problem.test, problem.texts)[0]
+        single = train(method, studies.of_runs(torch.tensor([run]))).score(problem.test, problem.texts)[0]
         assert (single - together[run]).abs().max() < 1e-4
 
 
@@ -60,7 +53,7 @@ def test_final_answers_differ_by_rounding_only(problem: Problem, studies: Studie
     assert together is not None
     differ = []
     for run in CHECKED:
-        single = answer(train(method, alone(studies, run)), exam)
+        single = answer(train(method, studies.of_runs(torch.tensor([run]))), exam)
         assert single is not None
         differ.append((single[0].among_all() != together[run].among_all()).mean())
     assert np.mean(differ) <= 1 / 500

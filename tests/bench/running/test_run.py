@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from listening import Listening
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import METHODS
@@ -33,29 +34,6 @@ from pzsl_bench.running.opened import load_problem
 from pzsl_bench.running.run import Outcome, execute
 
 DATA = "synthetic:seen=8:unseen=4:dim=16:per_class=20:test=10"
-
-
-class Listening:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.notes: list[str] = []
-
-    def started(self, cells: int, stacks: int) -> None:
-        self.cells, self.stacks = cells, stacks
-
-    def encoding(self, what: str, done: int, total: int) -> None: ...
-
-    def stack(self, label: str, size: int) -> None: ...
-
-    def epochs(self, done: int, total: int) -> None: ...
-
-    def record(self, record: Record) -> None:
-        self.records.append(record)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def grid_file(folder: Path, methods: str = "[clip_zero_shot, {proden: {epochs: 2}}]", more: str = "") -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from listening import Listening
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.cli.run_report import describe_plan
@@ -324,23 +325,10 @@ def test_the_mean_of_metrics_needs_them_all() -> None:
 DATA = "synthetic:seen=8:unseen=4:dim=16:per_class=20:test=10"
 
 
-class Silent:
-    """Keeps the records of a run."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-    def record(self, record: Record) -> None:
-        self.records.append(record)
-
-    def __getattr__(self, _: str) -> Any:
-        return lambda *_: None
-
-
 def run(folder: Path, more: str, methods: str = "[{proden: {epochs: 4}}]", **options: Any) -> list[Record]:
     path = folder / "tiny.yaml"
     path.write_text(f"datasets: ['{DATA}']\nambiguities: [flip]\nrates: [0.3]\nseeds: 2\nmethods: {methods}\n{more}")
-    listener = Silent()
+    listener = Listening()
     settings = Options(results=folder / "results", device="cpu", mlflow=False, **options)
     execute(make_plan(load_grid(str(path), []), settings), settings, listener)
     assert {record.status for record in listener.records} == {Status.DONE}, listener.records[0].error

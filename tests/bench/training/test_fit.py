@@ -23,18 +23,6 @@ def studies() -> Studies:
     return toy_studies(toy_problem(noise=2.0), POINTS)
 
 
-def only(studies: Studies, run: int) -> Studies:
-    return Studies(
-        studies.features,
-        studies.texts,
-        studies.class_names,
-        studies.scale,
-        studies.candidates[run : run + 1],
-        studies.keys[run : run + 1],
-        studies.draws[run : run + 1],
-    )
-
-
 def methods(name: str, count: int, **settings: object) -> list:
     return [configure(name, {"epochs": 3, "batch": 32, **settings})] * count
 
@@ -44,7 +32,7 @@ def test_a_run_starts_from_the_same_weights_and_batches_in_any_stack(studies: St
     _, together, _ = initialise(method, studies, studies.uniform)
     order = batch_orders(studies.keys, 2, 160, CPU)
     for run in (0, 7, 24):
-        one = only(studies, run)
+        one = studies.of_runs(torch.tensor([run]))
         _, alone, _ = initialise(method, one, one.uniform)
         for name, value in alone.items():
             assert torch.equal(value[0], together[name][run])
@@ -63,18 +51,18 @@ def test_initial_weights_and_orders_differ_between_runs_and_epochs(studies: Stud
 def test_a_cell_does_not_depend_on_its_stack(studies: Studies, name: str) -> None:
     together = fit(methods(name, len(studies)), studies).score(studies.features, studies.texts)
     for run in (0, 11, 24):
-        alone = fit(methods(name, 1), only(studies, run)).score(studies.features, studies.texts)
+        alone = fit(methods(name, 1), studies.of_runs(torch.tensor([run]))).score(studies.features, studies.texts)
         torch.testing.assert_close(alone[0], together[run], atol=1e-4, rtol=1e-4)
 
 
 def test_training_leaves_the_global_generator_alone(studies: Studies) -> None:
     before = torch.random.get_rng_state()
-    fit(methods("proden", 1), only(studies, 0))
+    fit(methods("proden", 1), studies.of_runs(torch.tensor([0])))
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_a_stack_equals_an_ordinary_training_loop_written_out(studies: Studies) -> None:
-    one = only(studies, 5)
+    one = studies.of_runs(torch.tensor([5]))
     method = methods("proden", 1, clip=0.5)[0]
     module, params, _ = initialise(method, one, one.uniform)
     module.load_state_dict({k: v[0].detach() for k, v in params.items()})
@@ -111,7 +99,7 @@ def test_a_diverging_run_is_marked_and_harms_no_other(studies: Studies) -> None:
     mixed = [configure("proden", {**sane, "lr": 1e-2}), configure("proden", {**sane, "lr": 1e38})]
     fitted = fit(mixed, two)
     assert fitted.alive.tolist() == [True, False]
-    alone = fit(mixed[:1], only(studies, 0))
+    alone = fit(mixed[:1], studies.of_runs(torch.tensor([0])))
     torch.testing.assert_close(fitted.state["out.weight"][0], alone.state["out.weight"][0], atol=1e-5, rtol=1e-4)
 
 
@@ -130,7 +118,7 @@ def test_runs_may_differ_in_floats_and_each_keeps_its_own(studies: Studies) -> N
     )  # fmt: skip
     together = fit([configure("proden", {"lr": lr, "epochs": 3}) for lr in rates], three)
     for run, lr in enumerate(rates):
-        alone = fit([configure("proden", {"lr": lr, "epochs": 3})], only(studies, run))
+        alone = fit([configure("proden", {"lr": lr, "epochs": 3})], studies.of_runs(torch.tensor([run])))
         torch.testing.assert_close(together.state["up.weight"][run], alone.state["up.weight"][0], atol=1e-5, rtol=1e-3)
 
 
@@ -142,7 +130,7 @@ def test_closed_forms_take_different_floats_too(studies: Studies) -> None:
     )  # fmt: skip
     together = fit([configure("eszsl", {"reg_feature": r}) for r in regs], two)
     for run, reg in enumerate(regs):
-        alone = fit([configure("eszsl", {"reg_feature": reg})], only(studies, run))
+        alone = fit([configure("eszsl", {"reg_feature": reg})], studies.of_runs(torch.tensor([run])))
         torch.testing.assert_close(together.state["weight"][run], alone.state["weight"][0], atol=1e-5, rtol=1e-4)
 
 
@@ -152,7 +140,7 @@ def test_runs_that_differ_in_more_than_floats_are_refused() -> None:
 
 
 def test_a_last_batch_of_one_image_is_trained(studies: Studies) -> None:
-    fitted = fit(methods("proden", 1, batch=159), only(studies, 0))
+    fitted = fit(methods("proden", 1, batch=159), studies.of_runs(torch.tensor([0])))
     assert torch.isfinite(fitted.curves["loss"]).all()
 
 
