@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from pzsl_bench.judging.judge import judge
 from pzsl_bench.judging.tag_judge import judge_tags
 from pzsl_bench.planning.draws import configurations
 from pzsl_bench.planning.identity import cell_key, draw_key
+from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.plan import Planned
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.folds import Problems, size
@@ -37,10 +37,6 @@ from pzsl_bench.selecting.trials import Choice
 from pzsl_bench.training import memory
 from pzsl_bench.training.fitted import Fitted
 from pzsl_bench.training.memory import cut, replica_bytes
-
-if TYPE_CHECKING:
-    from pzsl_bench.planning.options import Options
-
 
 Say = Callable[[str], None]
 Epochs = Callable[[int, int], None]

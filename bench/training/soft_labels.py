@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from pzsl_bench.contract import FEEDS, METHODS, Method, configure, normalise
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.synonyms.scores import Scoring, score_spaces
 from pzsl_bench.synonyms.space import Compactness, build_spaces
+from pzsl_bench.training.fitted import Fitted
 from pzsl_bench.training.tensor_memo import TensorMemo, content
-
-if TYPE_CHECKING:
-    from pzsl_bench.training.fitted import Fitted
 
 REFINER = "proden"
 """The partial-label method whose final label weights are the refined feed."""
@@ -29,7 +27,7 @@ PRIOR_VERSION = 1
 REFINED = TensorMemo()
 """The latest refined labels: in a grid, several methods that are fed with them follow each other."""
 
-Fit = Callable[[Sequence[Method], Studies], "Fitted"]
+Fit = Callable[[Sequence[Method], Studies], Fitted]
 
 
 def feed(kind: str, studies: Studies, fit: Fit) -> Tensor:
