@@ -87,5 +87,7 @@ def test_it_trains_in_a_stack_whose_runs_differ_in_its_setting(name: str) -> Non
 
 def test_the_guide_names_files_that_exist() -> None:
     root = Path(__file__).resolve().parents[1]
-    for path in re.findall(r"`((?:bench|methods|datasets)/\w+\.py)`", GUIDE):
-        assert (root / path).exists() or path == "methods/sharpened.py", path
+    named = set(re.findall(r"`((?:bench|methods|datasets|tests)/[\w/]+\.\w+)`", GUIDE))
+    missing = {path for path in named if not (root / path).exists()}
+    assert missing == {"methods/sharpened.py", "tests/methods/test_sharpened.py", "tests/parity/sharpened.json"}
+    assert len(named) > 8

@@ -324,6 +324,15 @@ def test_export_of_nothing_is_empty_and_says_so() -> None:
     assert "8 of 8 cells have no result yet" in result.stderr
 
 
+def test_list_shows_one_family_if_wanted() -> None:
+    every, bounds = call("list", "methods").stdout, call("list", "--family", "bound").stdout
+    assert [line.split()[0] for line in bounds.splitlines()] == ["naive", "oracle"]
+    assert len(every.splitlines()) > 50
+    wrong = call("list", "methods", "--family", "plk")
+    assert (wrong.exit_code, wrong.stderr) == (2, "error: unknown family 'plk'; did you mean 'pll'?\n")
+    assert "only methods have families" in call("list", "grids", "--family", "pll").stderr
+
+
 def test_list_and_show_know_every_kind() -> None:
     everything = call("list").stdout
     for name in ("proden", "eszsl", "toy", "quick", "semantic"):

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import METHODS, Gradient, method
+from pzsl_bench.methods.proden import Proden
 
 
 def test_a_trained_method_without_a_loss_or_a_step_is_refused_when_it_is_registered() -> None:
@@ -17,3 +19,10 @@ def test_a_trained_method_without_a_loss_or_a_step_is_refused_when_it_is_registe
     with pytest.raises(TypeError, match="Empty has neither a loss nor a step of its own"):
         method("empty", title="Empty", family="pll")(Empty)
     assert "empty" not in METHODS.names()
+
+
+def test_a_family_that_does_not_exist_is_told_with_the_nearest_one() -> None:
+    with pytest.raises(UserError, match="unknown family 'plll'; did you mean 'pll'"):
+        method("strange", title="Strange", family="plll")(Proden)  # type: ignore[arg-type]
+    assert "strange" not in METHODS.names()
+    assert Proden.info.name == "proden"

@@ -3,6 +3,7 @@ import io
 import shutil
 import statistics
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pandas
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pzsl_bench.base.errors import UserError
+from pzsl_bench.contract import METHODS
 from pzsl_bench.reports.table_formats import FORMATS, escape_latex
 from pzsl_bench.reports.table_layout import arrange
 from pzsl_bench.reports.tables import table
@@ -226,6 +228,16 @@ def test_bounds_come_first_and_families_follow():
     mixed.append(row("other", family="unheard of"))
     names = [r.method for r in arrange(frame(*mixed), "H").rows]
     assert names == ["clip_zero_shot", "naive", "oracle", "eszsl", "zzz", "proden", "other"]
+
+
+def test_a_plug_in_may_stand_among_the_first_rows(monkeypatch):
+    cls = METHODS.get("clip_zero_shot")
+    facts = {"name": "ensemble", "title": "Ensemble"}
+    monkeypatch.setitem(METHODS.found, "ensemble", type("Ensemble", (cls,), {"info": replace(cls.info, **facts)}))
+    mixed = [row("proden"), row("ensemble", family="clip"), row("ceiling", family="bound", reveals_truth=True)]
+    rows = arrange(frame(*mixed), "H").rows
+    assert [r.method for r in rows] == ["ensemble", "ceiling", "proden"]
+    assert [r.group for r in rows] == ["reference", "reference", "pll"]
 
 
 def test_only_settings_that_distinguish_are_shown():

@@ -73,6 +73,42 @@ def test_a_run_records_every_cell_once_and_a_second_run_has_nothing_to_do(tmp_pa
     assert again.todo() == []
 
 
+class Following:
+    """Takes records on, as MLflow's writer does."""
+
+    def __init__(self) -> None:
+        self.hashes: list[str] = []
+        self.ends: list[bool] = []
+
+    def record(self, record: Record) -> None:
+        self.hashes.append(record.hash)
+
+    def finish(self, interrupted: bool) -> None:
+        self.ends.append(interrupted)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_followers_get_every_record_and_are_told_whether_the_run_came_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    options, listener, follower = options_in(tmp_path), Listening(), Following()
+    plan = make_plan(load_grid(str(grid_file(tmp_path)), []), options)
+    if stopped:
+        honest = run.run_stack
+
+        def first_only(cells: list, *rest: Any, **named: Any) -> Iterator[Any]:
+            if cells[0].cell.method != "clip_zero_shot":
+                raise KeyboardInterrupt
+            yield from honest(cells, *rest, **named)
+
+        monkeypatch.setattr(run, "run_stack", first_only)
+    outcome = execute(plan, options, listener, {"tracker": follower})
+    assert follower.hashes == [record.hash for record in listener.records]
+    assert len(follower.hashes) == (4 if stopped else 8)
+    assert follower.ends == [stopped]
+    assert "tracker" in outcome.share
+
+
 def test_a_record_holds_what_a_table_and_a_sceptic_need(tmp_path: Path) -> None:
     _, _, listener = go(grid_file(tmp_path), options_in(tmp_path))
     record = next(r for r in listener.records if r.method == "proden" and r.rate == 0.5)
