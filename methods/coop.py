@@ -38,9 +38,9 @@ class Context(Tempered):
             vectors = self.tower.encode(self.context, self.names)
         return self.tempered(self.scale * normalise(features) @ vectors.T)
 
-    def text_vectors(self, context: Tensor, texts: Tensor) -> Tensor:
-        """(C, d) the vectors of all names in the class rows."""
-        return self.tower.encode(context, self.tower.names(texts, len(context)))
+    def text_vectors(self, context: Tensor, tokens: Tensor) -> Tensor:
+        """(C, d) the vectors of all names, from their tokens (C, L)."""
+        return self.tower.encode(context, self.tower.names(tokens, len(context)))
 
 
 @method(
@@ -85,17 +85,18 @@ class CoOp(Tuned):
     def module(self, study: Study) -> nn.Module:
         """The tokens."""
         tower = study.tower
-        if tower is None:
+        if tower is None or study.tokens is None:
             raise UserError("coop needs the text tower of the encoder; class texts alone are not enough")
         check_space(self.info.name, study)
-        names = tower.names(study.texts, self.context)
+        names = tower.names(study.tokens, self.context)
         learn_scale = self.temperature == "learned"
         return Context(tower, names, self._first(tower.phrase), study.scale, learn_scale)
 
     def prepare(self, net: Net, memory: State) -> State:
         """The text vectors (C, d) of all classes, each name behind the same tokens."""
         assert isinstance(net.module, Context)
-        return {"vectors": net.module.text_vectors(net.state["context"], net.texts)}
+        assert net.tokens is not None
+        return {"vectors": net.module.text_vectors(net.state["context"], net.tokens)}
 
     def score(self, net: Net, memory: State, features: Tensor) -> Tensor:
         """(M, C) logits."""
@@ -105,7 +106,8 @@ class CoOp(Tuned):
     def extra_floats(self, study: Study) -> int:
         """The numbers that the text tower keeps of all prompts."""
         assert study.tower is not None
-        return study.tower.floats(study.tower.names(study.texts, self.context), self.context)
+        assert study.tokens is not None
+        return study.tower.floats(study.tower.names(study.tokens, self.context), self.context)
 
     def _first(self, phrase: Tensor) -> Tensor:
         """(M, w) the tokens at the start."""

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.blocks.clip_space import InClipSpace, check_space
-from pzsl_bench.contract import Citation, ClosedForm, State, Study, hyper, method
+from pzsl_bench.contract import Citation, ClassTexts, ClosedForm, State, Study, hyper, method
 from pzsl_bench.synonyms.scores import NEIGHBOURS, SCORES, Scoring, score_spaces
 from pzsl_bench.synonyms.space import METRICS, RULES, Compactness, Spaces, build_spaces, pooled_scale
 
@@ -86,20 +86,20 @@ class OfNames(InClipSpace):
         """How a point is compared with a space."""
         return Scoring(self.score_by, self.neighbours, self.k, self.tau, self.rank)
 
-    def used_names(self, texts: Tensor) -> Tensor:
-        """(C, m, d) the names that are used; texts (C, d) are classes of one name."""
-        names = texts if texts.ndim == 3 else texts[:, None]
+    def used_names(self, texts: ClassTexts) -> Tensor:
+        """(C, m, d) the names that are used; a class of which no others are known has one."""
+        names = texts.vectors[:, None] if texts.names is None else texts.names
         return names[:, : 1 + self.most] if self.most else names
 
     def solve(self, study: Study) -> State:
         """Only the scale that all classes share under `eps_rule: quantile`, computed from the seen classes."""
         check_space(self.info.name, study)
-        pooled = pooled_scale(self.used_names(study.texts), self.compactness)
+        pooled = pooled_scale(self.used_names(ClassTexts(study.texts, names=study.synonyms)), self.compactness)
         like = study.features
         # The scale equals the distance of some pair of names and is compared with it, so it must not lose digits.
         return {"pooled": like.new_tensor(pooled, dtype=torch.float64), "scale": like.new_tensor(study.scale)}
 
-    def prepare(self, state: State, texts: Tensor) -> State:
+    def prepare(self, state: State, texts: ClassTexts) -> State:
         """The spaces of C classes; see `Spaces` for the shapes."""
         names, pooled = self.used_names(texts), float(state["pooled"])
         spaces = build_spaces(names, self.compactness, pooled, self.scoring.wants_facets)

@@ -48,8 +48,7 @@ class InClipSpace(Method):
 
 def check_space(name: str, study: Study) -> None:
     """Raise a UserError where images and texts differ in width, so that they cannot lie in one space."""
-    texts = study.texts if study.tower is None else study.tower.vectors(study.texts)
-    width, semantics = study.features.shape[-1], texts.shape[-1]
+    width, semantics = study.features.shape[-1], study.texts.shape[-1]
     if width != semantics:
         raise UserError(
             f"{name} needs class texts in the images' own space, from an encoder of both,"

@@ -4,6 +4,7 @@ The author of a method imports from here: `from pzsl_bench.contract import Gradi
 """
 
 from pzsl_bench.contract.bases import ClosedForm, Fed, Gradient, Method, Viewed
+from pzsl_bench.contract.class_texts import ClassTexts
 from pzsl_bench.contract.heads import HEADS
 from pzsl_bench.contract.info import FAMILIES, SHARED_HEAD, Citation, Family, MethodInfo
 from pzsl_bench.contract.needs import FEEDS
@@ -30,6 +31,7 @@ __all__ = [
     "SHARED_HEAD",
     "Batch",
     "Citation",
+    "ClassTexts",
     "ClosedForm",
     "Family",
     "Fed",

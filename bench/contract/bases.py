@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl_bench.base.errors import UserError
+from pzsl_bench.contract.class_texts import ClassTexts
 from pzsl_bench.contract.heads import HEADS, build_head
 from pzsl_bench.contract.info import MethodInfo
 from pzsl_bench.contract.needs import FEEDS, PROTOTYPES, STARTS, feed_needs
@@ -87,7 +88,7 @@ class ClosedForm(Method):
     def solve(self, study: Study) -> State:
         """The learned tensors."""
 
-    def prepare(self, state: State, texts: Tensor) -> State:
+    def prepare(self, state: State, texts: ClassTexts) -> State:
         """What `score` receives in place of the state, computed once for C texts from the state of the first run.
 
         Only for methods that learn nothing from images, so that all runs are the same. If a method overrides this,

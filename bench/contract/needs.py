@@ -6,9 +6,9 @@ depends on the dataset and the encoder:
     texts             a vector for each class
     alignment         class texts in the same space as the images
     views             encoded augmented crops of the images
-    text tower        the part of the encoder that reads class names; the texts then hold the names for it
-    synonyms          the vectors of all names of each class, in addition to the texts
-    every name        the vectors of all names of each class in place of the texts, at the exam too
+    text tower        the part of the encoder that reads class names, and the tokens of the names
+    synonyms          the vectors of all names of each seen class, in addition to the texts
+    every name        the same, and at the exam those of all classes
     ensemble texts    in place of a class's text, the mean of all its names
     s3 texts          in place of a class's text, the mean of those of its names that are close to each other
 """

@@ -27,19 +27,21 @@ class Study:
     targets: Tensor
     """(N, K) rows that sum to one: the candidates as soft labels, uniform unless the method has another `feed`."""
     texts: Tensor
-    """(K, a) embeddings of the seen class names; a = 0 where classes have no texts."""
+    """(K, a) an embedding for each seen class, of its name; a = 0 where classes have no texts."""
     class_names: tuple[str, ...]
     scale: float
     """The encoder's own logit scale (1 / temperature)."""
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops of the same images; None where there are none."""
     tower: Tower | None = None
-    """The encoder's text tower, only if the method needs it; the rows of `texts` are then in the form that it reads."""
+    """The encoder's text tower, only if the method needs it; it reads `tokens`."""
     marks: Tensor | None = None
     """(N, K) the annotations of images with tags: 1 present, -1 absent, 0 not annotated; None where every image is of
     one class."""
     synonyms: Tensor | None = None
     """(K, m, a) vectors of all names of each class, the class name first, padded with rows of zeros; only if needed."""
+    tokens: Tensor | None = None
+    """(K, L) the class names as the text tower reads them; only if the method needs the tower."""
 
 
 def nothing() -> Tensor:
@@ -104,6 +106,8 @@ class Net:
     module: nn.Module
     state: State
     texts: Tensor
+    tokens: Tensor | None = None
+    """The classes of `texts` as the encoder's text tower reads them; only when an exam is scored, and if needed."""
 
     def __call__(self, features: Tensor, **options: Any) -> Any:
         """What the module's forward returns for these features and the study's texts: logits, unless options differ."""
@@ -111,7 +115,7 @@ class Net:
 
     def using(self, state: State) -> Net:
         """The same module with other parameters, such as their moving average."""
-        return Net(self.module, state, self.texts)
+        return Net(self.module, state, self.texts, self.tokens)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The frozen text side of an encoder, for methods that learn what stands in front of a class name.
 
-For such a method the vector of a class's text is not enough. If "text tower" is among its needs, every row of `texts`
-describes a class in the form that the encoder's tower reads: the vector that other methods see, followed by what the
-tower has to know of the name. So unseen classes reach the method as they reach all others: in the exam, not before.
+For such a method the vector of a class's text is not enough. If "text tower" is among its needs, its study has the
+tower and the `tokens` of the seen classes, and the exam has those of all classes. So unseen classes reach the method as
+they reach all others: in the exam, not before.
 """
 
 from __future__ import annotations
@@ -30,12 +30,8 @@ class Tower(ABC):
     """(P, w) token embeddings of "a photo of a", a possible start of learned contexts."""
 
     @abstractmethod
-    def vectors(self, rows: Tensor) -> Tensor:
-        """(C, .) rows of `texts` -> (C, a) the class vectors in them."""
-
-    @abstractmethod
-    def names(self, rows: Tensor, context: int) -> Names:
-        """The names in (C, .) rows of `texts`, cut to what fits behind a context of so many tokens."""
+    def names(self, tokens: Tensor, context: int) -> Names:
+        """The names with these tokens (C, L), cut to what fits behind a context of so many tokens."""
 
     @abstractmethod
     def encode(self, context: Tensor, names: Names) -> Tensor:

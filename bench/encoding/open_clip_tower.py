@@ -49,17 +49,11 @@ class ClipTower(Tower):
         self.start = self.table[tokens[0, :1]]
         self.phrase = self.table[tokens[0, 1 : int(self._ends(tokens)[0])]]
 
-    def rows(self, vectors: Tensor, class_names: Sequence[str]) -> Tensor:
-        """(C, a) -> (C, a + L) rows that this tower can read: class vectors, then the token numbers of the names."""
-        names = [f"{name.replace('_', ' ')}." for name in class_names]
-        # Whole numbers below 2^24 are exact in single precision.
-        return torch.cat([vectors, self._tokens(names).to(vectors)], dim=1)
+    def tokens(self, class_names: Sequence[str]) -> Tensor:
+        """(C, L) the token numbers of class names, each with the full stop that ends a prompt."""
+        return self._tokens([f"{name.replace('_', ' ')}." for name in class_names])
 
-    def vectors(self, rows: Tensor) -> Tensor:
-        """(C, a + L) -> (C, a)."""
-        return rows[:, : rows.shape[1] - len(self.positions)]
-
-    def names(self, rows: Tensor, context: int) -> Names:
+    def names(self, tokens: Tensor, context: int) -> Names:
         """The tokens behind the start; names that are too long are cut as open_clip cuts them, before the end."""
         length = len(self.positions)
         room = length - 1 - context
@@ -68,7 +62,6 @@ class ClipTower(Tower):
                 f"a context of {context} tokens leaves no room for class names: the text tower of encoder"
                 f" '{self.spec}' reads {length} tokens; at most {length - 3} can be learned"
             )
-        tokens = rows[:, -length:].long()
         ends = self._ends(tokens)
         last = tokens.gather(1, ends[:, None])
         size = min(int(ends.max()), room)

@@ -41,7 +41,7 @@ class DisambiguationCurve:
         images, device = candidates.shape[1], candidates.device
         sample = np.sort(randomness.permutation(randomness.key("identified", name), images)[:SAMPLE])
         rows = torch.from_numpy(sample).to(device)
-        self.texts = studies.texts
+        self.texts = studies.class_texts
         self.features = studies.features[..., rows, :]
         self.excluded = ~candidates[:, rows]
         self.truth = torch.from_numpy(truth[..., sample]).to(device)

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pzsl_bench.contract import ClassTexts
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.training.fitted import Fitted
 
@@ -127,7 +128,7 @@ def answer(fitted: Fitted, exam: Exam) -> list[Answers] | None:
     ]
 
 
-def seen_answers(fitted: Fitted, features: Tensor, texts: Tensor, among: Tensor | None = None) -> Ints:
+def seen_answers(fitted: Fitted, features: Tensor, texts: Tensor | ClassTexts, among: Tensor | None = None) -> Ints:
     """(R, M) best-scored seen classes of (M, d) or (R, M, d) images; with `among`, the best of (R, M, K) candidates."""
     predictions = []
     start = 0
@@ -142,7 +143,7 @@ def seen_answers(fitted: Fitted, features: Tensor, texts: Tensor, among: Tensor 
 
 def curves(fitted: Fitted, exam: Exam) -> list[Stacking | None]:
     """The calibrated-stacking curve of every run; None if it diverged or cannot score unseen classes."""
-    answers, classes = answer(fitted, exam), exam.texts.shape[0]
+    answers, classes = answer(fitted, exam), len(exam.texts)
     if answers is None:
         return [None] * fitted.runs
     return [
@@ -153,7 +154,7 @@ def curves(fitted: Fitted, exam: Exam) -> list[Stacking | None]:
 
 def unseen_accuracies(fitted: Fitted, exam: Exam) -> list[float | None]:
     """T1 of every run; None if it diverged or cannot score unseen classes, or if there are no unseen images."""
-    answers, unseen = answer(fitted, exam), range(exam.seen, exam.texts.shape[0])
+    answers, unseen = answer(fitted, exam), range(exam.seen, len(exam.texts))
     if answers is None:
         return [None] * fitted.runs
     values: list[float | None] = []
@@ -211,7 +212,7 @@ def seen_metrics(truth: Ints, predicted: Ints, exam: Exam) -> dict[str, float | 
 
 def zero_shot_metrics(exam: Exam, answers: Answers, bias: float | None) -> dict[str, float | None]:
     """T1, U, S, H, and the same with calibrated stacking (suffix _cal) at a bias from a rehearsal."""
-    classes = exam.texts.shape[0]
+    classes = len(exam.texts)
     from_seen, seen, unseen = exam.truth < exam.seen, range(exam.seen), range(exam.seen, classes)
 
     def seen_and_unseen(bias: float | None) -> tuple[float, float]:
@@ -239,7 +240,7 @@ def _share(right: NDArray[np.bool_]) -> float:
     return float(right.mean()) if len(right) else float("nan")
 
 
-def chunks(fitted: Fitted, features: Tensor, texts: Tensor) -> tuple[Tensor, ...]:
+def chunks(fitted: Fitted, features: Tensor, texts: Tensor | ClassTexts) -> tuple[Tensor, ...]:
     """The images (..., M, d) in chunks whose scores fit into memory; a single chunk for a transductive method."""
     if fitted.method.transductive:
         return (features,)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from pzsl_bench.contract import ClassTexts
 from pzsl_bench.judging.judge import chunks
 from pzsl_bench.judging.tag_metrics import PRESETS, Scores, average_precisions, mean_precision, tag_metrics, with_images
 from pzsl_bench.problem.exam import Exam
@@ -47,7 +48,7 @@ def _train_precisions(fitted: Fitted, exam: Exam, train: Tensor, runs: slice) ->
     return values
 
 
-def all_scores(fitted: Fitted, features: Tensor, texts: Tensor) -> Scores:
+def all_scores(fitted: Fitted, features: Tensor, texts: ClassTexts) -> Scores:
     """(R, M, C) scores, or (R, M, K) from heads that only know the seen tags; computed in chunks of images."""
     parts = [fitted.score(images, texts).cpu().numpy() for images in chunks(fitted, features, texts)]
     return np.concatenate(parts, axis=1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pzsl_bench.contract import ClassTexts
 from pzsl_bench.data.tag_corruption import Marks
 
 
@@ -22,8 +23,8 @@ class Exam:
     """(M, d) test images of seen and unseen classes, or (R, M, d)."""
     truth: NDArray[np.int64]
     """(M,) their classes, or (R, M)."""
-    texts: Tensor
-    """(C, a) embeddings of all class names."""
+    texts: ClassTexts
+    """What is known of all C classes by their names."""
     seen: int
     """K: classes 0 .. K-1 are the seen ones."""
     train_truth: NDArray[np.int64]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pzsl_bench.base import randomness
+from pzsl_bench.contract import ClassTexts
 from pzsl_bench.contract.text_tower import Tower
 from pzsl_bench.data.ambiguity import Labelled
 from pzsl_bench.data.tag_corruption import Marks
@@ -49,7 +50,7 @@ class Problem:
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops of the training images, where there are any."""
     tower: Tower | None = None
-    """The encoder's text tower, if asked for; `texts` then has the rows that the tower reads."""
+    """The encoder's text tower, if asked for; it reads `tokens`."""
     train_tags: Marks | None = None
     """(N, K) the seen tags of the training images, where an image may have several."""
     test_tags: Marks | None = None
@@ -58,13 +59,19 @@ class Problem:
     """How many tags are predicted for an image when precision and recall are measured."""
     synonyms: Tensor | None = None
     """(C, m, a) all names of each class, its own name first, rows of zeros at the end; only if asked for."""
+    tokens: Tensor | None = None
+    """(C, L) the class names as the text tower reads them; only if asked for."""
 
     def to(self, device: torch.device) -> Problem:
         """The same problem on a device."""
-        views = None if self.views is None else self.views.to(device)
-        synonyms = None if self.synonyms is None else self.synonyms.to(device)
-        train, test, texts = self.train.to(device), self.test.to(device), self.texts.to(device)
-        return replace(self, train=train, test=test, texts=texts, views=views, synonyms=synonyms)
+        names = ("train", "test", "texts", "views", "synonyms", "tokens")
+        tensors = {name: tensor for name in names if (tensor := getattr(self, name)) is not None}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+    @property
+    def class_texts(self) -> ClassTexts:
+        """What is known of all classes by their names."""
+        return ClassTexts(self.texts, self.tokens, self.synonyms)
 
     @cached_property
     def labelled(self) -> Labelled:
@@ -90,11 +97,12 @@ class Problem:
             views=self.views,
             tower=self.tower,
             synonyms=None if self.synonyms is None else self.synonyms[: self.seen],
+            tokens=None if self.tokens is None else self.tokens[: self.seen],
         ).with_candidates(drawn)
 
     def exam(self) -> Exam:
         """The judge's side."""
-        truths = (self.test_truth, self.texts, self.seen, self.train_truth, self.ordinal)
+        truths = (self.test_truth, self.class_texts, self.seen, self.train_truth, self.ordinal)
         return Exam(self.test, *truths, self.test_tags, self.train_tags, self.top)
 
     @property
@@ -152,5 +160,6 @@ class Problem:
             views=None if self.views is None else self.views[:, fit_rows],
             tower=self.tower,
             synonyms=None if self.synonyms is None else self.synonyms[class_rows],
+            tokens=None if self.tokens is None else self.tokens[class_rows],
         )
         return small, rows, fitted

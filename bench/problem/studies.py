@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pzsl_bench.contract import Study
+from pzsl_bench.contract import ClassTexts, Study
 from pzsl_bench.contract.text_tower import Tower
 
 
@@ -31,7 +31,7 @@ class Studies:
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops, shared."""
     tower: Tower | None = None
-    """The encoder's text tower, if asked for; `texts` then has the rows that the tower reads."""
+    """The encoder's text tower, if asked for; it reads `tokens`."""
     marks: Tensor | None = None
     """(R, N, K) int8, annotations of tags: 1 present, -1 absent, 0 not said; None where an image is of one class.
 
@@ -39,6 +39,8 @@ class Studies:
     """
     synonyms: Tensor | None = None
     """(K, m, a) all names of each class, its own name first, rows of zeros at the end; shared, only if asked for."""
+    tokens: Tensor | None = None
+    """(K, L) the class names as the text tower reads them; shared, only if asked for."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -59,20 +61,18 @@ class Studies:
     def single(self, candidates: Tensor, targets: Tensor, features: Tensor, marks: Tensor | None = None) -> Study:
         """What one run sees; works on plain tensors and under vmap."""
         shared = (self.texts, self.class_names, self.scale, self.views, self.tower)
-        return Study(features, candidates, targets, *shared, marks, self.synonyms)
+        return Study(features, candidates, targets, *shared, marks, self.synonyms, self.tokens)
+
+    @property
+    def class_texts(self) -> ClassTexts:
+        """What is known of the seen classes by their names."""
+        return ClassTexts(self.texts, self.tokens, self.synonyms)
 
     def of(self, run: int, targets: Tensor | None = None) -> Study:
         """The study of one run."""
         features = self.features[run] if self.per_run_features else self.features
         marks = None if self.marks is None else self.marks[run]
         return self.single(self.candidates[run], self.uniform[run] if targets is None else targets, features, marks)
-
-    @property
-    def without_tower(self) -> Studies:
-        """The same studies for methods that need no tower: the class texts are one vector for each class."""
-        if self.tower is not None:
-            return replace(self, texts=self.tower.vectors(self.texts), tower=None)
-        return self if self.texts.ndim == 2 else replace(self, texts=self.texts[:, 0])
 
     def of_runs(self, runs: Tensor) -> Studies:
         """The studies of these runs; a run may occur more than once."""

@@ -29,13 +29,9 @@ class ToyTower(Tower):
         self.mixed = torch.from_numpy(rng.normal(size=(width, width)) / width**0.5).float()
         self.phrase = torch.zeros(4, width)
 
-    def vectors(self, rows: torch.Tensor) -> torch.Tensor:
-        """(C, d) the rows unchanged."""
-        return rows
-
-    def names(self, rows: torch.Tensor, context: int) -> Names:
-        """(C, 1, d) words."""
-        return Names(rows[:, None], torch.zeros(len(rows), dtype=torch.int64))
+    def names(self, tokens: torch.Tensor, context: int) -> Names:
+        """(C, d) class vectors as tokens -> (C, 1, d) words."""
+        return Names(tokens[:, None], torch.zeros(len(tokens), dtype=torch.int64))
 
     def encode(self, context: torch.Tensor, names: Names) -> torch.Tensor:
         """(C, d) the names, each moved in a direction of its own, by a distance that the context sets."""
@@ -89,6 +85,7 @@ def toy_problem(
         scale=20.0,
         views=noisy_views(train),
         tower=ToyTower(width),
+        tokens=torch.from_numpy(texts).float(),
         synonyms=names(),
     )
 

@@ -69,19 +69,17 @@ class Opened:
 
 
 def with_tower(problem: Problem, tower: ClipTower) -> Problem:
-    """The problem with a text tower, and class rows that it can read."""
-    return replace(problem, texts=tower.rows(problem.texts, problem.class_names), tower=tower)
+    """The problem with a text tower, and the class names as it reads them."""
+    return replace(problem, tokens=tower.tokens(problem.class_names), tower=tower)
 
 
 def with_names(problem: Problem, names: torch.Tensor, needs: frozenset[str]) -> Problem:
     """The problem with what a method needs of the names (C, m, a); its candidate sets stay those of the plain texts."""
-    if "every name" in needs:
-        problem = replace(problem, texts=names)
-    elif "s3 texts" in needs:
+    if "s3 texts" in needs:
         problem = replace(problem, texts=centres(names))
     elif "ensemble texts" in needs:
         problem = replace(problem, texts=ensemble(names))
-    return replace(problem, synonyms=names) if "synonyms" in needs else problem
+    return replace(problem, synonyms=names) if needs & {"synonyms", "every name"} else problem
 
 
 @lru_cache(maxsize=2)

@@ -239,7 +239,7 @@ def _calibrated(fitted: Fitted, methods: Sequence[Method], task: Task, rehearse:
 
 def _scores_new_classes(fitted: Fitted, studies: Studies) -> bool:
     """Whether the head scores every class that it is given a text of, also an unseen one."""
-    texts = torch.cat([studies.texts, studies.texts[:1]])
+    texts = studies.class_texts[torch.tensor([*range(len(studies.texts)), 0], device=studies.texts.device)]
     return fitted.score(studies.features[..., :1, :], texts).shape[-1] == len(texts)
 
 
@@ -255,10 +255,10 @@ def _criterion(rule: Rule, task: Task, held_out_studies: Studies, held_rows: Ten
     def measure(fitted: Fitted) -> Tensor:
         # Sums of zeros and ones are exact, so epochs and draws that are equally good are so in any stack.
         total = torch.zeros(fitted.runs, dtype=torch.float64, device=held_rows.device)
-        image_chunks = chunks(fitted, held_out_studies.features, held_out_studies.texts)
+        image_chunks = chunks(fitted, held_out_studies.features, held_out_studies.class_texts)
         label_chunks = torch.split(labels, [images.shape[-2] for images in image_chunks], dim=1)
         for images, labels_of_images in zip(image_chunks, label_chunks, strict=True):
-            values = HELD_OUT_CRITERIA[rule.name](fitted.score(images, held_out_studies.texts), labels_of_images)
+            values = HELD_OUT_CRITERIA[rule.name](fitted.score(images, held_out_studies.class_texts), labels_of_images)
             total += values.sum(-1, dtype=torch.float64)
         return total / len(held_rows)
 

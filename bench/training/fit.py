@@ -36,7 +36,7 @@ def fit(
 ) -> Fitted:
     """Train one method on a stack of studies; the methods may differ in float hyper-parameters only."""
     method, varying = merge(methods, studies.features.device)
-    targets = feed(method.feed, studies.without_tower, fit)
+    targets = feed(method.feed, studies, fit)
     if isinstance(method, ClosedForm):
         return _solve(method, varying, studies, targets)
     assert isinstance(method, Gradient)

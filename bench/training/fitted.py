@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from pzsl_bench.contract import ClosedForm, Gradient, Method, Net, State
+from pzsl_bench.contract import ClassTexts, ClosedForm, Gradient, Method, Net, State
 
 RUNS_AT_ONCE = 4
 """Runs that `Gradient.prepare` is computed for at once: its intermediate tensors can be large, for example samples
@@ -36,7 +36,7 @@ class Fitted:
     """The memory of the runs (`Gradient.memory`), each (R, ...)."""
     curves: Mapping[str, Tensor] = field(default_factory=dict)
     """Numbers of every epoch, such as the loss, each (R, epochs)."""
-    _prepared: list[tuple[Tensor, State]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _prepared: list[tuple[ClassTexts, State]] = field(default_factory=list, init=False, repr=False, compare=False)
     """Results of the method's `prepare`, each with the class texts that it was computed from."""
 
     def subset(self, runs: slice) -> Fitted:
@@ -56,25 +56,25 @@ class Fitted:
             curves=of(self.curves),
         )
 
-    def score(self, features: Tensor, texts: Tensor) -> Tensor:
+    def score(self, features: Tensor, texts: Tensor | ClassTexts) -> Tensor:
         """(R, M, C) scores of every run for (M, d) images, or for (R, M, d) images that differ between runs.
 
-        The scores are (R, M, K) if the head only knows the seen classes.
+        The scores are (R, M, K) if the head only knows the seen classes. Texts may be vectors (C, a) alone.
         """
-        method, module = self.method, self.module
+        method, module, classes = self.method, self.module, ClassTexts.of(texts)
 
         def score_run(state: State, memory: State, floats: Mapping[str, Any], images: Tensor) -> Tensor:
             method_of_run = replace(method, **floats)
             if isinstance(method_of_run, Gradient):
                 assert module is not None
-                return method_of_run.score(Net(module, state, texts), memory, images)
+                return method_of_run.score(Net(module, state, classes.vectors, classes.tokens), memory, images)
             assert isinstance(method_of_run, ClosedForm)
-            return method_of_run.score(state, images, texts)
+            return method_of_run.score(state, images, classes.vectors)
 
         per_run_images = features.ndim == 3
         with torch.no_grad():
             if self._scores_by_texts:
-                return self._shared_scores(features, texts)
+                return self._shared_scores(features, classes)
             if not self.state and not self.varying and not per_run_images:
                 return score_run({}, {}, {}, features).expand(self.runs, -1, -1)
             # A tensor that solve() made without the data of a run is the same for all runs: vmap only expanded it.
@@ -84,7 +84,7 @@ class Fitted:
             # A transductive method scores the whole exam at once, so its runs are scored one by one to save memory.
             width = 1 if method.transductive else None
             scores: Tensor = vmap(score_run, in_dims=(axes, 0, 0, 0 if per_run_images else None), chunk_size=width)(
-                state, {**self.memory, **self.prepared(texts)}, floats, features
+                state, {**self.memory, **self.prepared(classes)}, floats, features
             )
         return scores
 
@@ -93,17 +93,17 @@ class Fitted:
         """Whether the method learns nothing from images: all runs score by the same tensors made from class texts."""
         return isinstance(self.method, ClosedForm) and type(self.method).prepare is not ClosedForm.prepare
 
-    def _shared_scores(self, features: Tensor, texts: Tensor) -> Tensor:
+    def _shared_scores(self, features: Tensor, texts: ClassTexts) -> Tensor:
         """(R, M, C) scores of runs that differ in nothing but the images to score."""
         method = self.method
         assert isinstance(method, ClosedForm)
         learned = {name: values[0] for name, values in self.state.items()}
         prepared = self._cached(texts, lambda: method.prepare(learned, texts))
         if features.ndim == 3:
-            return torch.stack([method.score(prepared, images, texts) for images in features])
-        return method.score(prepared, features, texts).expand(self.runs, -1, -1)
+            return torch.stack([method.score(prepared, images, texts.vectors) for images in features])
+        return method.score(prepared, features, texts.vectors).expand(self.runs, -1, -1)
 
-    def prepared(self, texts: Tensor) -> State:
+    def prepared(self, texts: ClassTexts) -> State:
         """Tensors that every run computes from the class texts before scoring (`Gradient.prepare`), each (R, ...).
 
         They are cached for each set of texts.
@@ -114,17 +114,17 @@ class Fitted:
         assert module is not None
 
         def prepare_run(state: State, memory: State, floats: Mapping[str, Any]) -> State:
-            return replace(method, **floats).prepare(Net(module, state, texts), memory)
+            return replace(method, **floats).prepare(Net(module, state, texts.vectors, texts.tokens), memory)
 
         def prepare_all() -> State:
             return vmap(prepare_run, chunk_size=RUNS_AT_ONCE)(dict(self.state), dict(self.memory), dict(self.varying))
 
         return self._cached(texts, prepare_all)
 
-    def _cached(self, texts: Tensor, prepare: Callable[[], State]) -> State:
+    def _cached(self, texts: ClassTexts, prepare: Callable[[], State]) -> State:
         """The tensors prepared from these class texts, computed if they are not in the cache."""
         for cached_texts, prepared in self._prepared:
-            if torch.equal(cached_texts, texts):
+            if cached_texts.same_as(texts):
                 return prepared
         with torch.no_grad():
             prepared = prepare()

@@ -23,7 +23,7 @@ TAGS = toy_tags(noise=0.9)
 
 
 def scores(name: str, studies: Studies) -> torch.Tensor:
-    return fit([configure(name, {})] * len(studies), studies).score(PROBLEM.test, PROBLEM.texts)
+    return fit([configure(name, {})] * len(studies), studies).score(PROBLEM.test, PROBLEM.class_texts)
 
 
 def test_every_method_has_a_task() -> None:
@@ -105,7 +105,7 @@ def test_hard_studies_give_finite_scores(name: str) -> None:
     hard = replace(easy, features=easy.features[rows], views=easy.views[:, rows], candidates=candidates)
     fitted = fit([configure(name, {})], hard)
     assert fitted.alive.all()
-    assert fitted.score(PROBLEM.test, PROBLEM.texts).isfinite().all()
+    assert fitted.score(PROBLEM.test, PROBLEM.class_texts).isfinite().all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,4 +113,4 @@ def test_two_classes_and_three_images_are_enough(name: str) -> None:
     small = toy_problem(seen=2, unseen=1, width=4, per_class=2)
     studies = toy_studies(small, [("flip", 0.5, 0)])
     few = replace(studies, features=studies.features[:3], candidates=studies.candidates[:, :3])
-    assert fit([configure(name, {})], few).score(small.test, small.texts).isfinite().all()
+    assert fit([configure(name, {})], few).score(small.test, small.class_texts).isfinite().all()

@@ -82,15 +82,15 @@ def right(scores: Tensor, rows: Tensor) -> float:
 
 def test_training_starts_at_the_zero_shot_classifier() -> None:
     method = coop(lr=1e-9, epochs=1, temperature="fixed")
-    scores = fit([method], studies_of(0.0)).score(PROBLEM.test, PROBLEM.texts)[0]
-    zero_shot = PROBLEM.scale * PROBLEM.test @ TOWER.vectors(PROBLEM.texts).T
+    scores = fit([method], studies_of(0.0)).score(PROBLEM.test, PROBLEM.class_texts)[0]
+    zero_shot = PROBLEM.scale * PROBLEM.test @ PROBLEM.texts.T
     torch.testing.assert_close(scores, zero_shot, atol=1e-3, rtol=0.0)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_learned_tokens_name_seen_and_unseen_images_better_than_the_phrase(rate: float) -> None:
-    scores = fit([coop(epochs=60, lr=1e-2)], studies_of(rate)).score(PROBLEM.test, PROBLEM.texts)[0]
-    zero_shot = PROBLEM.test @ TOWER.vectors(PROBLEM.texts).T
+    scores = fit([coop(epochs=60, lr=1e-2)], studies_of(rate)).score(PROBLEM.test, PROBLEM.class_texts)[0]
+    zero_shot = PROBLEM.test @ PROBLEM.texts.T
     seen = torch.from_numpy(PROBLEM.test_truth < SEEN)
     assert right(scores, seen) > right(zero_shot, seen) + 0.1
     assert right(scores, ~seen) > right(zero_shot, ~seen)
@@ -99,9 +99,10 @@ def test_learned_tokens_name_seen_and_unseen_images_better_than_the_phrase(rate:
 def test_no_unseen_name_enters_a_study() -> None:
     study = studies_of(0.5).of(0)
     assert len(study.texts) == len(study.class_names) == SEEN
-    other = with_tower(replace(PROBLEM, texts=PROBLEM.texts[:, :64], class_names=(*NAMES[:SEEN], *"abcd")), TOWER)
-    assert torch.equal(study.texts, other.texts[:SEEN])
-    assert not torch.equal(PROBLEM.texts, other.texts)
+    other = with_tower(replace(PROBLEM, class_names=(*NAMES[:SEEN], *"abcd")), TOWER)
+    assert study.tokens is not None and PROBLEM.tokens is not None and other.tokens is not None
+    assert torch.equal(study.tokens, other.tokens[:SEEN])
+    assert not torch.equal(PROBLEM.tokens, other.tokens)
     tensors = [value for value in vars(study.tower).values() if isinstance(value, Tensor)]
     assert all(len(value) != len(NAMES) for value in tensors)
     module = coop().module(study)
@@ -111,9 +112,9 @@ def test_no_unseen_name_enters_a_study() -> None:
 def test_a_run_does_not_depend_on_its_stack() -> None:
     studies = studies_of(0.0, 0.3, 0.6)
     method = coop(epochs=3, batch=32, start="random", context=3)
-    together = fit([method] * 3, studies).score(PROBLEM.test, PROBLEM.texts)
+    together = fit([method] * 3, studies).score(PROBLEM.test, PROBLEM.class_texts)
     for run in range(3):
-        alone = fit([method], studies.of_runs(torch.tensor([run]))).score(PROBLEM.test, PROBLEM.texts)[0]
+        alone = fit([method], studies.of_runs(torch.tensor([run]))).score(PROBLEM.test, PROBLEM.class_texts)[0]
         torch.testing.assert_close(alone, together[run], atol=1e-3, rtol=1e-3)
     assert not torch.allclose(together[0], together[1], atol=1e-2)
 
@@ -129,14 +130,15 @@ def test_only_the_tokens_and_the_scale_are_learned() -> None:
 
 def test_other_methods_feed_it_the_labels_that_they_get_themselves() -> None:
     studies = studies_of(0.5)
-    plain = replace(studies, texts=TOWER.vectors(studies.texts), tower=None)
+    plain = replace(studies, tower=None, tokens=None)
     for kind in ("refined", "clip_prior"):
-        assert torch.equal(feed(kind, studies.without_tower, fit), feed(kind, plain, fit))
+        assert torch.equal(feed(kind, studies, fit), feed(kind, plain, fit))
 
 
 def test_memory_grows_with_the_number_of_classes() -> None:
     studies = studies_of(0.5)
-    half = replace(studies, texts=studies.texts[:4], candidates=studies.candidates[..., :4])
+    assert studies.tokens is not None
+    half = replace(studies, texts=studies.texts[:4], tokens=studies.tokens[:4], candidates=studies.candidates[..., :4])
     few, many = (replica_bytes(coop(), classes) for classes in (half, studies))
     study = studies.of(0)
     assert many - few > 4 * coop().extra_floats(study) / 3
@@ -145,4 +147,4 @@ def test_memory_grows_with_the_number_of_classes() -> None:
 def test_class_texts_alone_are_refused_in_words() -> None:
     assert "text tower" in coop().needs
     with pytest.raises(UserError, match="needs the text tower"):
-        fit([coop()], studies_of(0.3).without_tower)
+        fit([coop()], replace(studies_of(0.3), tower=None))

@@ -82,7 +82,7 @@ def test_training_stays_finite_with_sharp_logits_and_one_image_at_a_time(name: s
     assert fitted.alive.all()
     assert all_finite(fitted.state)
     assert fitted.weights is None or fitted.weights.isfinite().all()
-    assert fitted.score(problem.test, problem.texts).isfinite().all()
+    assert fitted.score(problem.test, problem.class_texts).isfinite().all()
 
 
 @st.composite

@@ -26,14 +26,14 @@ PLAIN = toy_problem(noise=1.5)
 
 
 def named(names: Tensor, problem: Problem = PLAIN) -> tuple[Problem, Studies]:
-    """The problem and two studies of it, with lists of names in place of texts."""
+    """The problem and two studies of it, with these names of the classes."""
     named_problem = with_names(problem, names, frozenset({"every name"}))
-    return named_problem, replace(toy_studies(problem, POINTS), texts=named_problem.texts[: named_problem.seen])
+    return named_problem, replace(toy_studies(problem, POINTS), synonyms=names[: problem.seen])
 
 
 def scores(names: Tensor, name: str = "s3", **settings: Any) -> Tensor:
     problem, studies = named(names)
-    return fit([configure(name, settings)] * 2, studies).score(problem.test, problem.texts)
+    return fit([configure(name, settings)] * 2, studies).score(problem.test, problem.class_texts)
 
 
 def padded(names: Tensor, more: int = 3) -> Tensor:
@@ -75,9 +75,9 @@ def test_its_own_name_alone_is_zero_shot_clip_whatever_the_others_are() -> None:
     ],
 )
 def test_settings_reach_the_geometry(settings: dict[str, Any], score: float) -> None:
-    studies = replace(toy_studies(PLAIN, POINTS[:1]), texts=CLASS)
+    studies = replace(toy_studies(PLAIN, POINTS[:1]), texts=CLASS[:, 0], synonyms=CLASS)
     studies = replace(studies, features=IMAGE, candidates=torch.ones(1, 1, 1, dtype=torch.bool))
-    got = fit([configure("s3", settings)], studies).score(IMAGE, CLASS)
+    got = fit([configure("s3", settings)], studies).score(IMAGE, studies.class_texts)
     assert got.item() == pytest.approx(score, abs=1e-6)
 
 
@@ -117,18 +117,17 @@ def test_runs_may_have_images_of_their_own(name: str) -> None:
     own_images = replace(studies, features=torch.stack([studies.features, studies.features.flip(0)]))
     fitted = fit([configure(name, {})] * 2, own_images)
     images = torch.stack([problem.test, problem.test.flip(0)])
-    together = fitted.score(images, problem.texts)
+    together = fitted.score(images, problem.class_texts)
     for run in range(2):
-        torch.testing.assert_close(together[run], fitted.score(images[run], problem.texts)[0])
+        torch.testing.assert_close(together[run], fitted.score(images[run], problem.class_texts)[0])
 
 
 def test_rehearsals_take_the_names_of_their_classes_along() -> None:
     assert PLAIN.synonyms is not None
     problem, _ = named(PLAIN.synonyms)
     small, _, fitted = problem.rehearsal()
-    assert torch.equal(small.texts[: len(fitted)], problem.texts[torch.from_numpy(fitted)])
     assert small.synonyms is not None
-    assert torch.equal(small.synonyms, small.texts)
+    assert torch.equal(small.synonyms[: len(fitted)], PLAIN.synonyms[torch.from_numpy(fitted)])
 
 
 def test_a_share_that_is_none_is_told_in_words() -> None:
@@ -150,12 +149,7 @@ def test_it_says_what_it_needs_and_what_it_can_be_asked(name: str) -> None:
 def test_names_of_unseen_classes_are_in_the_exam_and_not_in_the_study() -> None:
     assert PLAIN.synonyms is not None
     problem, studies = named(PLAIN.synonyms)
-    assert torch.equal(studies.texts, PLAIN.synonyms[: PLAIN.seen])
-    assert torch.equal(problem.exam().texts, PLAIN.synonyms)
-
-
-def test_feeds_see_a_plain_text_for_each_class() -> None:
-    assert PLAIN.synonyms is not None
-    _, studies = named(PLAIN.synonyms)
-    plain = replace(studies, tower=None).without_tower
-    assert torch.equal(plain.texts, PLAIN.texts[: PLAIN.seen])
+    names = problem.exam().texts.names
+    assert studies.synonyms is not None and names is not None
+    assert torch.equal(studies.synonyms, PLAIN.synonyms[: PLAIN.seen])
+    assert torch.equal(names, PLAIN.synonyms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,8 +21,8 @@ SURE = {"certain": 1.0, "order": "exam"}
 
 
 def scores(images: Tensor = PROBLEM.test, name: str = "ts3", **settings: Any) -> Tensor:
-    studies = replace(toy_studies(PROBLEM, [("flip", 0.3, 0)]), texts=NAMES[: PROBLEM.seen])
-    return fit([configure(name, settings)], studies).score(images, NAMES)[0]
+    studies = toy_studies(PROBLEM, [("flip", 0.3, 0)])
+    return fit([configure(name, settings)], studies).score(images, PROBLEM.class_texts)[0]
 
 
 @pytest.mark.parametrize("score", ["local_center", "max", "canonical", "hull"])

@@ -56,7 +56,7 @@ def trained(name: str, settings: dict[str, object], studies: Studies) -> Fitted:
 
 def finite(name: str, settings: dict[str, object], studies: Studies) -> Tensor:
     """Scores of the test images, which must be numbers."""
-    scores = trained(name, settings, studies).score(PROBLEM.test, PROBLEM.texts)
+    scores = trained(name, settings, studies).score(PROBLEM.test, PROBLEM.class_texts)
     assert scores.isfinite().all()
     assert scores.shape == (len(studies), len(PROBLEM.test), len(PROBLEM.texts))
     return scores
@@ -68,7 +68,9 @@ def only(run: int, studies: Studies = STUDIES) -> Studies:
 
 @EVERY
 def test_a_single_seen_class(name: str, settings: dict[str, object]) -> None:
-    finite(name, settings, replace(STUDIES, texts=STUDIES.texts[:1], candidates=STUDIES.candidates[:, :, :1] | True))
+    assert STUDIES.tokens is not None
+    first = replace(STUDIES, texts=STUDIES.texts[:1], tokens=STUDIES.tokens[:1])
+    finite(name, settings, replace(first, candidates=STUDIES.candidates[:, :, :1] | True))
 
 
 @EVERY
@@ -112,9 +114,10 @@ def test_runs_may_differ_in_a_setting_and_in_their_images(name: str, settings: d
     setting, *values = FLOATS[name]
     own_images = replace(STUDIES, features=torch.stack([STUDIES.features, STUDIES.features.flip(0)]))
     methods = [configure(name, {**settings, setting: value}) for value in values]
-    together = fit(methods, own_images).score(PROBLEM.test, PROBLEM.texts)
+    together = fit(methods, own_images).score(PROBLEM.test, PROBLEM.class_texts)
     for run, method in enumerate(methods):
-        alone = fit([method], replace(only(run), features=own_images.features[run])).score(PROBLEM.test, PROBLEM.texts)
+        one = replace(only(run), features=own_images.features[run])
+        alone = fit([method], one).score(PROBLEM.test, PROBLEM.class_texts)
         torch.testing.assert_close(alone[0], together[run], atol=1e-4, rtol=1e-4)
 
 
@@ -143,7 +146,7 @@ def test_texts_of_another_width_are_refused_in_the_users_words(name: str, settin
 def test_adapters_learn_seen_classes_from_clean_labels(name: str, settings: dict[str, object]) -> None:
     problem = toy_problem(noise=2.0)
     studies = toy_studies(problem, [("flip", 0.0, 0)])
-    scores = trained(name, {"epochs": 90, **settings}, studies).score(problem.train, problem.texts)
+    scores = trained(name, {"epochs": 90, **settings}, studies).score(problem.train, problem.class_texts)
 
     truth = torch.from_numpy(problem.train_truth)
 

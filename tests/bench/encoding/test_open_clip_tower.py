@@ -35,8 +35,7 @@ def problem_of(*names: str, unseen: int = 1) -> Problem:
 
 
 def encode(tower: ClipTower, context: torch.Tensor, names: tuple[str, ...] = NAMES) -> torch.Tensor:
-    rows = with_tower(problem_of(*names), tower).texts
-    return tower.encode(context, tower.names(rows, len(context)))
+    return tower.encode(context, tower.names(tower.tokens(names), len(context)))
 
 
 def words(model: Any, text: str) -> torch.Tensor:
@@ -109,7 +108,7 @@ def test_a_context_that_leaves_no_room_for_names_is_told_in_words() -> None:
 
 
 def test_runs_of_a_stack_share_the_tower_and_nothing_else() -> None:
-    names = TOWER.names(with_tower(problem_of(*NAMES), TOWER).texts, 4)
+    names = TOWER.names(TOWER.tokens(NAMES), 4)
     contexts = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(1)).requires_grad_()
     pull = torch.randn(len(NAMES), 64)
     together = vmap(lambda one: TOWER.encode(one, names))(contexts)
@@ -122,17 +121,20 @@ def test_runs_of_a_stack_share_the_tower_and_nothing_else() -> None:
         torch.testing.assert_close(gradient[run], expected, atol=1e-4, rtol=1e-4)
 
 
-def test_class_rows_keep_the_vectors_that_other_methods_see() -> None:
+def test_a_study_has_the_tokens_of_seen_names_and_the_exam_those_of_all() -> None:
     plain = problem_of(*NAMES, unseen=2)
     problem = with_tower(plain, TOWER)
-    assert torch.equal(TOWER.vectors(problem.texts), plain.texts)
+    assert torch.equal(problem.texts, plain.texts)
     studies = problem.studies(torch.ones(1, len(plain.train), 3, dtype=torch.bool), ["one"], ["one"])
-    assert torch.equal(studies.without_tower.texts, plain.texts[:3])
-    assert studies.without_tower.tower is None
+    assert studies.tokens is not None
+    assert torch.equal(studies.tokens, TOWER.tokens(NAMES[:3]))
+    everything = problem.exam().texts.tokens
+    assert everything is not None
+    assert torch.equal(everything, TOWER.tokens(NAMES))
 
 
 def test_the_memory_of_a_step_is_foreseen() -> None:
-    names = TOWER.names(with_tower(problem_of(*NAMES * 4), TOWER).texts, 4)
+    names = TOWER.names(TOWER.tokens(NAMES * 4), 4)
     context = torch.randn(4, 128, requires_grad=True)
     sizes: dict[int, int] = {}
 

@@ -103,7 +103,7 @@ def test_a_stack_of_draws_gives_each_draw_what_it_gives_alone(name: str) -> None
     drawn = configurations(configure(name, few), cell)
     studies = toy_studies(problem, [(ambiguity, 0.3, 0)])
     together = fit(drawn, studies.of_runs(torch.zeros(len(drawn), dtype=torch.int64)))
-    scores = together.score(problem.test, problem.texts)
+    scores = together.score(problem.test, problem.class_texts)
     for run, method in enumerate(drawn):
-        alone = fit([method], studies).score(problem.test, problem.texts)[0]
+        alone = fit([method], studies).score(problem.test, problem.class_texts)[0]
         torch.testing.assert_close(scores[run], alone, atol=1e-4, rtol=1e-4)

@@ -75,10 +75,12 @@ def test_a_study_holds_no_truth_no_test_image_and_no_unseen_name() -> None:
         "tower",
         "marks",
         "synonyms",
+        "tokens",
     }
     study = studies.of(0)
-    assert study.synonyms is not None
-    assert len(study.texts) == len(study.class_names) == len(study.synonyms) == problem.seen
+    assert study.synonyms is not None and study.tokens is not None
+    assert len(study.texts) == len(study.class_names) == problem.seen
+    assert len(study.synonyms) == len(study.tokens) == problem.seen
     assert not set(study.class_names) & set(problem.class_names[problem.seen :])
     assert torch.equal(study.features, problem.train)
     assert study.candidates.sum() > len(problem.train)
