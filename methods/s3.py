@@ -74,7 +74,7 @@ class OfNames(InClipSpace):
     @property
     def needs(self) -> frozenset[str]:
         """All names of every class."""
-        return super().needs | {"every name"}
+        return super().needs | {"synonyms"}
 
     @property
     def compactness(self) -> Compactness:

@@ -7,8 +7,7 @@ depends on the dataset and the encoder:
     alignment         class texts in the same space as the images
     views             encoded augmented crops of the images
     text tower        the part of the encoder that reads class names, and the tokens of the names
-    synonyms          the vectors of all names of each seen class, in addition to the texts
-    every name        the same, and at the exam those of all classes
+    synonyms          the vectors of all names of each class, in addition to the texts
     ensemble texts    in place of a class's text, the mean of all its names
     s3 texts          in place of a class's text, the mean of those of its names that are close to each other
 """
@@ -27,7 +26,7 @@ PROTOTYPES = {
     "s3_center": frozenset({"alignment", "s3 texts"}),
 }
 """Values of the setting `prototypes` (the vectors that stand for classes in a cosine head), each with its needs."""
-OF_NAMES = frozenset({"synonyms", "every name", "ensemble texts", "s3 texts"})
+OF_NAMES = frozenset({"synonyms", "ensemble texts", "s3 texts"})
 """Needs that only a dataset whose class names are read by an encoder can meet; results then depend on all names."""
 EXTRAS = OF_NAMES | {"text tower", "views"}
 """Needs that cost additional work, so that they are met only for methods that have them."""

@@ -79,7 +79,7 @@ def with_names(problem: Problem, names: torch.Tensor, needs: frozenset[str]) -> 
         problem = replace(problem, texts=centres(names))
     elif "ensemble texts" in needs:
         problem = replace(problem, texts=ensemble(names))
-    return replace(problem, synonyms=names) if needs & {"synonyms", "every name"} else problem
+    return replace(problem, synonyms=names) if "synonyms" in needs else problem
 
 
 @lru_cache(maxsize=2)

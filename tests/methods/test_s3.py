@@ -27,7 +27,7 @@ PLAIN = toy_problem(noise=1.5)
 
 def named(names: Tensor, problem: Problem = PLAIN) -> tuple[Problem, Studies]:
     """The problem and two studies of it, with these names of the classes."""
-    named_problem = with_names(problem, names, frozenset({"every name"}))
+    named_problem = with_names(problem, names, frozenset({"synonyms"}))
     return named_problem, replace(toy_studies(problem, POINTS), synonyms=names[: problem.seen])
 
 
@@ -141,7 +141,7 @@ def test_a_share_that_is_none_is_told_in_words() -> None:
 @pytest.mark.parametrize("name", ["s3", "ts3"])
 def test_it_says_what_it_needs_and_what_it_can_be_asked(name: str) -> None:
     method = configure(name, {})
-    assert method.needs == {"texts", "alignment", "every name"}
+    assert method.needs == {"texts", "alignment", "synonyms"}
     assert method.tasks == {"classes", "tags"}
     assert any("our reading" in line.lower() for line in method.info.deviations)
 

@@ -96,14 +96,13 @@ def test_a_problem_is_given_what_is_asked_of_its_names() -> None:
     assert names is not None
     plain = replace(PROBLEM, synonyms=None)
     for need, texts in (
-        ("every name", plain.texts),
         ("ensemble texts", ensemble(names)),
         ("s3 texts", centres(names)),
         ("synonyms", plain.texts),
     ):
         problem = with_names(plain, names, frozenset({need}))
         assert torch.equal(problem.texts, texts)
-        assert (problem.synonyms is not None) == (need in {"synonyms", "every name"})
+        assert (problem.synonyms is not None) == (need == "synonyms")
     both = with_names(plain, names, frozenset({"synonyms", "s3 texts"}))
     assert both.synonyms is names
     assert torch.equal(both.texts, centres(names))
