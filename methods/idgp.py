@@ -39,7 +39,6 @@ from pzsl_bench.contract import (
     method,
     soft_cross_entropy,
 )
-from pzsl_bench.contract.heads import build_head
 
 LEVEL_IMAGES = 512
 """Number of images that set the starting level of g."""
@@ -107,8 +106,7 @@ class Idgp(Gradient):
 
     def module(self, study: Study) -> nn.Module:
         """Two heads of the same kind."""
-        learned = self.temperature == "learned"
-        true, entry = (build_head(self.head, study, self.hidden, learn_scale=learned) for _ in range(2))
+        true, entry = (self.shared_head(study) for _ in range(2))
         sample = study.features[:: max(1, len(study.features) // LEVEL_IMAGES)][:LEVEL_IMAGES].float().cpu()
         with torch.no_grad():
             mean = entry(sample, study.texts.float().cpu()).mean()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl_bench.contract import Batch, Output, State, Study, Viewed, hyper, normalise, soft_cross_entropy
-from pzsl_bench.contract.heads import Dense, Head, build_head
+from pzsl_bench.contract.heads import Dense, Head
 
 AVERAGE_PREFIX = "average."
 """How the names of averaged parameters begin in the memory of a run."""
@@ -57,8 +57,7 @@ class Projecting(Viewed):
 
     def module(self, study: Study) -> nn.Module:
         """The shared head with a projection of its features."""
-        head = build_head(self.head, study, self.hidden, learn_scale=self.temperature == "learned")
-        return Projected(head, self.projection)
+        return Projected(self.shared_head(study), self.projection)
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
         """Cross entropy with the current label weights, which is one part of the loss."""

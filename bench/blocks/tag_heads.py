@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pzsl_bench.blocks.clip_space import InClipSpace, check_space
 from pzsl_bench.contract import Batch, Citation, Gradient, Output, State, Study, hyper, normalise
-from pzsl_bench.contract.heads import CosineHead
+from pzsl_bench.contract.heads import Adapter, CosineHead
 
 UNKNOWN = ("negative", "ignore")
 HEAD = (
@@ -53,7 +53,8 @@ class TagHead(CosineHead):
     """
 
     def __init__(self, study: Study, hidden: int, learn_scale: bool):
-        super().__init__(study.features.shape[-1], hidden, study.scale, learn_scale)
+        width = study.features.shape[-1]
+        super().__init__(width, study.scale, learn_scale, Adapter(width, hidden))
         self.threshold = nn.Parameter(torch.tensor(first_threshold(study)))
 
     def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:

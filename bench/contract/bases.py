@@ -17,11 +17,14 @@ from torch import Tensor, nn
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract.class_texts import ClassTexts
-from pzsl_bench.contract.heads import HEADS, build_head
+from pzsl_bench.contract.heads import HEADS, MOVES, Head, build_head
 from pzsl_bench.contract.info import MethodInfo
 from pzsl_bench.contract.needs import FEEDS, PROTOTYPES, STARTS, feed_needs
 from pzsl_bench.contract.settings import hyper
 from pzsl_bench.contract.study import Batch, Net, Output, State, Study, Update
+
+SMALLEST_BATCH = 32
+"""Images that a mini-batch of a small set has at least."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Gradient(Method):
 
     head: str = hyper(
         "auto",
-        "which head turns features into logits; auto: cosine where classes have texts as wide as images, else linear",
+        "which head turns features into logits; auto: cosine where class texts lie in the images' space, else linear",
         choices=HEADS,
     )
     prototypes: str = hyper(
@@ -129,16 +132,33 @@ class Gradient(Method):
         "label weights at the start: equal, or by the encoder's score of the name, or of all names",
         choices=tuple(STARTS),
     )
+    moves: str = hyper(
+        "both",
+        "what a cosine head moves: images by an adapter, the class vectors of seen classes by a residual, or both",
+        choices=MOVES,
+    )
+    encoder_counts: float = hyper(
+        2.0,
+        "how many images of a class the encoder's own classifier counts for when what a cosine head learnt is weighed",
+        fixed=True,
+    )
     hidden: int = hyper(64, "width of the adapter or of the MLP", above=0)
     temperature: str = hyper("learned", "scale of the cosine", choices=("learned", "fixed"))
     optimiser: str = hyper("adamw", "optimiser", choices=("adamw", "adam", "sgd"))
     lr: float = hyper(2e-3, "learning rate at the start", search=(1e-4, 1e-1), above=0)
     weight_decay: float = hyper(1e-2, "weight decay", search=(1e-6, 1e-1))
     momentum: float = hyper(0.9, "momentum of SGD", below=1)
-    schedule: str = hyper("cosine", "learning-rate schedule", choices=("cosine", "constant"))
+    schedule: str = hyper(
+        "warmup",
+        "learning rate: cosine falls from the start; warmup rises over a tenth of the epochs, at least one, before it",
+        choices=("warmup", "cosine", "constant"),
+    )
     clip: float = hyper(0.0, "largest gradient norm of a run; 0 switches clipping off")
     epochs: int = hyper(30, "passes over the images", above=0)
-    batch: int = hyper(256, "images in a mini-batch", above=0)
+    batch: int = hyper(256, "images in a mini-batch at most", above=0)
+    batches: int = hyper(
+        8, f"mini-batches of an epoch at least, if each can have {SMALLEST_BATCH} images: small sets get smaller ones"
+    )
     rest: str = hyper("keep", "the smaller batch at the end of an epoch", choices=("keep", "drop"))
 
     def __post_init__(self) -> None:
@@ -152,8 +172,8 @@ class Gradient(Method):
 
     @property
     def needs(self) -> frozenset[str]:
-        """A cosine head needs class texts; prototypes and the start of the label weights may need more."""
-        texts = frozenset({"texts"} if self.head == "cosine" else ())
+        """A cosine head needs texts beside images; prototypes and the start of the label weights may need more."""
+        texts = frozenset({"texts", "alignment"} if self.head == "cosine" else ())
         return texts | PROTOTYPES[self.prototypes] | feed_needs(STARTS[self.init_confidence])
 
     @classmethod
@@ -165,7 +185,8 @@ class Gradient(Method):
         elif "weights" not in cls.reads or cls.first_weights is not Gradient.first_weights or cls.info.reveals_truth:
             reasons["init_confidence"] = "it does not start from label weights of that kind"
         if cls.__dataclass_fields__["head"].metadata["choices"] != HEADS:
-            reasons["prototypes"] = "it compares images with classes in a way of its own"
+            own = "it compares images with classes in a way of its own"
+            reasons |= dict.fromkeys(("prototypes", "moves", "encoder_counts"), own)
         return reasons
 
     @property
@@ -175,7 +196,12 @@ class Gradient(Method):
 
     def module(self, study: Study) -> nn.Module:
         """The trainable part: forward(features (B, d), texts (C, a)) -> logits (B, C)."""
-        return build_head(self.head, study, self.hidden, learn_scale=self.temperature == "learned")
+        return self.shared_head(study)
+
+    def shared_head(self, study: Study) -> Head:
+        """The head that most methods share, by the settings `head`, `moves`, `encoder_counts`, `hidden`, `temperature`."""
+        learned = self.temperature == "learned"
+        return build_head(self.head, study, self.hidden, learned, self.moves, self.encoder_counts)
 
     def first_weights(self, study: Study) -> Tensor:
         """(N, K) label weights at the start."""

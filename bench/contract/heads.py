@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,14 @@ from pzsl_bench.contract.study import Study, normalise
 
 HEADS = ("auto", "cosine", "linear", "mlp")
 """The kinds that `build_head` builds."""
+MOVES = ("both", "images", "classes")
+"""What a cosine head may move."""
 SPEED = 30.0
 """Factor by which the logarithm of a learned scale moves faster than other parameters."""
+IMAGE_REACH = 28.0
+"""How far an adapter moves images, in units of one over the logit scale, so that logits change alike for all encoders."""
+CLASS_REACH = 4.5
+"""How far a step moves a class vector at most, in units of the learning rate, whatever the number of its entries."""
 
 
 class Dense(nn.Module):
@@ -61,33 +68,85 @@ class Head(nn.Module):
         return self.logits(self.embed(features), texts)
 
 
-class CosineHead(Head):
-    """A residual adapter on the image side, then scaled cosine to the class texts.
+class FromZero(nn.Module):
+    """A part of a head that changes nothing before training: some of its parameters, `grown`, start at zero.
 
-    x' = x + W2 relu(W1 x) with W2 starting at zero, so training starts at zero-shot CLIP and the same head scores
-    classes it never saw. The scale starts at the encoder's own. With a fixed scale, a loss with flat targets can only
-    be lowered by flattening the features themselves, which ruins them; a learned scale can become smaller instead.
+    After training their share `kept` is kept. As what the part does is nearly linear in them, this is a weighted mean
+    of the trained head and of the encoder's own classifier.
     """
 
-    def __init__(self, width: int, hidden: int, scale: float, learn_scale: bool = False):
+    grown: ClassVar[tuple[str, ...]]
+    """Names of the parameters that start at zero."""
+    kept: float
+
+
+class Adapter(FromZero):
+    """Moves images: x + reach W2 relu(W1 x), with W2 starting at zero."""
+
+    grown: ClassVar[tuple[str, ...]] = ("up.weight", "up.bias")
+
+    def __init__(self, width: int, hidden: int, reach: float = 1.0, kept: float = 1.0):
         super().__init__()
-        self.width = width
+        self.reach, self.kept = reach, kept
         self.down = Dense(width, hidden)
         self.up = Dense(hidden, width)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, d) -> (B, d) adapted unit vectors."""
+        return normalise(features + self.reach * self.up(torch.relu(self.down(features))))
+
+
+class ClassResidual(FromZero):
+    """Moves class vectors: a row is added to the text of each seen class. Other classes keep their texts."""
+
+    grown: ClassVar[tuple[str, ...]] = ("rows",)
+
+    def __init__(self, classes: int, width: int, reach: float = 1.0, kept: float = 1.0):
+        super().__init__()
+        self.reach, self.kept = reach, kept
+        self.rows = nn.Parameter(torch.zeros(classes, width))
+
+    def forward(self, texts: Tensor) -> Tensor:
+        """(C, d) -> (C, d) unit class vectors; the first rows are the seen classes."""
+        seen = len(self.rows)
+        moved = normalise(texts[:seen] + self.reach * self.rows)
+        return moved if len(texts) == seen else torch.cat([moved, texts[seen:]])
+
+
+class CosineHead(Head):
+    """Scaled cosines of images and class texts; an adapter may move the images, and a residual the texts of seen classes.
+
+    Training starts at zero-shot CLIP, and the same head scores classes it never saw. The scale starts at the encoder's
+    own. With a fixed scale, a loss with flat targets can only be lowered by flattening the features themselves, which
+    ruins them; a learned scale can become smaller instead.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        scale: float,
+        learn_scale: bool = False,
+        adapter: Adapter | None = None,
+        residual: ClassResidual | None = None,
+    ):
+        super().__init__()
+        self.width = width
+        self.adapter = adapter
+        self.residual = residual
         self.scale = scale
         self.log_scale = nn.Parameter(torch.zeros(())) if learn_scale else None
 
     def embed(self, features: Tensor) -> Tensor:
         """(B, d) -> (B, d) adapted unit vectors."""
-        return normalise(features + self.up(torch.relu(self.down(features))))
+        return normalise(features) if self.adapter is None else self.adapter(features)
 
     def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
         """(B, d), (C, d) -> (B, C)."""
         if self.log_scale is not None:
             embedded = embedded * torch.exp(SPEED * self.log_scale)
-        return embedded @ (self.scale * texts).T
+        return embedded @ (self.scale * (texts if self.residual is None else self.residual(texts))).T
 
 
 class LinearHead(Head):
@@ -127,16 +186,26 @@ class MLPHead(Head):
         return logits
 
 
-def build_head(kind: str, study: Study, hidden: int, learn_scale: bool = False) -> Head:
-    """The head of that kind for a study's sizes."""
+def build_head(
+    kind: str, study: Study, hidden: int, learn_scale: bool = False, moves: str = "both", encoder_counts: float = 0.0
+) -> Head:
+    """The head of that kind for a study's sizes; `moves` and `encoder_counts` are for a cosine head."""
     width, (classes, text_width) = study.features.shape[-1], study.texts.shape
-    if kind == "cosine" or (kind == "auto" and text_width == width):
+    if kind == "cosine" or (kind == "auto" and study.aligned):
         if text_width != width:
             raise UserError(
                 f"a cosine head needs images and class texts of one width, not {width} and {text_width};"
                 " head: linear or mlp works without texts"
             )
-        return CosineHead(width, hidden, study.scale, learn_scale)
+        kept = kept_share(len(study.features) / classes, encoder_counts)
+        adapter = Adapter(width, hidden, IMAGE_REACH / study.scale, kept) if moves != "classes" else None
+        residual = ClassResidual(classes, width, CLASS_REACH / math.sqrt(width), kept) if moves != "images" else None
+        return CosineHead(width, study.scale, learn_scale, adapter, residual)
     if kind == "mlp":
         return MLPHead(width, hidden, classes)
     return LinearHead(width, classes)
+
+
+def kept_share(images_per_class: float, encoder_counts: float) -> float:
+    """The share of what was learnt that is kept where the encoder's own classifier counts for so many images a class."""
+    return images_per_class / (images_per_class + encoder_counts)

@@ -23,6 +23,7 @@ def build_problem(
     scale: float,
     unreadable: Sequence[int] = (),
     seed: int = 0,
+    aligned: bool = True,
 ) -> Problem:
     """Put an opened dataset and its encoding together, split by the seed; unreadable images are left out."""
     order = [*source.seen, *source.unseen]
@@ -58,6 +59,7 @@ def build_problem(
         train_tags=None if tags is None else tags[np.ix_(train, np.array(source.seen))],
         test_tags=None if tags is None else tags[np.ix_(test, np.array(order))],
         top=() if tags is None else source.top,
+        aligned=aligned,
     )
 
 

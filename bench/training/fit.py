@@ -20,6 +20,8 @@ from torch.func import vmap
 
 from pzsl_bench.base import randomness
 from pzsl_bench.contract import ClosedForm, Gradient, Method, State
+from pzsl_bench.contract.bases import SMALLEST_BATCH
+from pzsl_bench.contract.heads import FromZero
 from pzsl_bench.contract.settings import may_vary
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.training.batches import Batches
@@ -94,7 +96,7 @@ def _train(
 
     def fitted_after(epochs_done: int) -> Fitted:
         past = {name: numbers[: epochs_done * len(sizes)] for name, numbers in history.items()}
-        state = {name: p.detach() for name, p in zip(names, values, strict=True)}
+        state = weighed(module, {name: p.detach() for name, p in zip(names, values, strict=True)})
         return Fitted(
             method,
             runs,
@@ -136,10 +138,22 @@ def _train(
 
 def batch_sizes(method: Gradient, images: int) -> list[int]:
     """The number of images in each step of an epoch."""
-    whole, rest = divmod(images, method.batch)
+    size = min(method.batch, max(SMALLEST_BATCH, images // max(1, method.batches)))
+    whole, rest = divmod(images, size)
     if not whole:
         return [images]
-    return [method.batch] * whole + ([rest] if rest and method.rest == "keep" else [])
+    return [size] * whole + ([rest] if rest and method.rest == "keep" else [])
+
+
+def weighed(module: nn.Module, state: State) -> State:
+    """The trained parameters as they score: of those that started at zero, the share that is kept (see `FromZero`)."""
+    shares = {
+        f"{place}.{name}".lstrip("."): part.kept
+        for place, part in module.named_modules()
+        if isinstance(part, FromZero) and part.kept != 1
+        for name in part.grown
+    }
+    return {name: values * shares[name] if name in shares else values for name, values in state.items()}
 
 
 def epoch_means(history: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -20,9 +20,22 @@ EPS = 1e-8
 BETA_2 = 0.999
 
 
-def cosine(progress: float) -> float:
+WARMUP = 0.1
+"""Share of the training in which the learning rate rises, if that is an epoch or more.
+
+A method that refines labels by its own predictions starts from labels that are all alike. Before the rate is high, the
+warm-up has shown it every image once, so that it learns from labels that the encoder has told apart.
+"""
+
+
+def rate_factor(method: Gradient, progress: float) -> float:
     """The factor of the learning rate when this share of the training is done."""
-    return 0.5 * (1 + math.cos(math.pi * progress))
+    if method.schedule == "constant":
+        return 1.0
+    rise = min(1.0, max(WARMUP, 1 / method.epochs)) if method.schedule == "warmup" else 0.0
+    if progress < rise:
+        return progress / rise
+    return 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
 
 
 class StackedOptimiser:
@@ -48,7 +61,7 @@ class StackedOptimiser:
 
     def step(self, grads: Sequence[Tensor], progress: float) -> None:
         """One update of every run."""
-        factor = cosine(progress) if self.method.schedule == "cosine" else 1.0
+        factor = rate_factor(self.method, progress)
         self.steps += 1
         with torch.no_grad():
             clipped = self._clipped(grads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def feed(kind: str, studies: Studies, fit: Fit) -> Tensor:
 def feed_facts(kind: str) -> dict[str, Any]:
     """Versions on which the labels of a feed depend besides candidates and encoder; part of a result's identity."""
     if kind == "refined":
-        return {"refiner": [REFINER, METHODS.get(REFINER).info.version]}
+        return {"refiner": [REFINER, METHODS.get(REFINER).info.version, asdict(configure(REFINER, {}))]}
     return {"prior": PRIOR_VERSION} if kind in ("clip_prior", "s3_prior") else {}
 
 

@@ -36,7 +36,8 @@ from pzsl_bench.contract import (
 from pzsl_bench.methods.clip_pzsl.model import Model
 from pzsl_bench.methods.clip_pzsl.relevance import barrier, softmax_over_candidates
 from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
-from pzsl_bench.methods.clip_pzsl.step import training_step
+from pzsl_bench.methods.clip_pzsl.mining import pool_sums
+from pzsl_bench.methods.clip_pzsl.step import stored_centres, training_step
 from pzsl_bench.methods.clip_pzsl.unseen import TRANSDUCTIVE, score_alone, score_together, unseen_centres
 
 
@@ -80,7 +81,7 @@ class ClipPzsl(Settings):
 
     def memory(self, study: Study, params: State) -> State:
         """The label embeddings, and the sums and counts of the images that were assigned to them."""
-        centres = {} if self.labels == "learnable" else {"centres": study.texts.clone()}
+        centres = {} if self.labels in ("residual", "learnable") else {"centres": study.texts.clone()}
         if not self.remembers:
             return centres
         count = torch.zeros_like(study.texts[:, 0])
@@ -114,9 +115,11 @@ class ClipPzsl(Settings):
         return scores
 
     def _score(self, model: Model, x: Tensor, texts: Tensor, memory: State) -> Tensor:
-        centres = memory.get("centres", model.centres)
-        assert centres is not None
+        centres = stored_centres(model, texts, memory)
         block, seen = model.block, len(centres)
+        if self.labels == "residual" and self.remembers:
+            mean = pool_sums(memory["evidence"], memory["count"], self.eta)
+            centres = block.moved(centres, centres, mean, memory["count"] > 0)
         assignment_scale = self.assignment_sharpness * model.scale
         seen_texts, new_texts = texts[:seen], texts[seen:]
         embeddings = block.read(centres)

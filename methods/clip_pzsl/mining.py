@@ -17,13 +17,14 @@ starts at zero-shot CLIP: the first assignment is the nearest text and the first
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pzsl_bench.contract import normalise
-from pzsl_bench.contract.heads import Dense
+from pzsl_bench.contract.heads import Dense, FromZero
 
 ASSIGNMENTS = (
     "argmax_st",
@@ -38,8 +39,11 @@ GUMBEL_TEMPERATURE = 0.1
 LN_EPS = 1e-6
 
 
-class SemanticMining(nn.Module):
+class SemanticMining(FromZero):
     """The block's parameters and its steps; the caller decides what is masked, stored and scored."""
+
+    grown: ClassVar[tuple[str, ...]] = ("out.weight", "out.bias")
+    kept = 1.0
 
     def __init__(self, width: int, norm: str, start: str, ffn: bool):
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pzsl_bench.contract import Study, normalise
-from pzsl_bench.contract.heads import SPEED, Dense
+from pzsl_bench.contract.heads import CLASS_REACH, IMAGE_REACH, SPEED, Adapter, ClassResidual, Dense, kept_share
 from pzsl_bench.methods.clip_pzsl.mining import SemanticMining
 from pzsl_bench.methods.clip_pzsl.settings import Settings
 
@@ -22,16 +23,22 @@ class Model(nn.Module):
         width = study.features.shape[-1]
         self.repeats = settings.adapter_repeats
         self.kind = settings.adapter
-        if self.kind == "linear":
-            self.up = Dense(width, width)
+        classes = len(study.texts)
+        kept = kept_share(len(study.features) / classes, settings.encoder_counts)
+        if self.kind == "shared":
+            self.adapter = Adapter(width, settings.hidden, IMAGE_REACH / study.scale, kept)
         elif self.kind != "none":
-            hidden = settings.hidden if self.kind == "shared" else 2 * width
-            self.down, self.up = Dense(width, hidden), Dense(hidden, width)
-        if self.kind != "none":
+            if self.kind == "mlp":
+                self.down = Dense(width, 2 * width)
+            self.up = Dense(2 * width if self.kind == "mlp" else width, width)
             nn.init.zeros_(self.up.weight)
             nn.init.zeros_(self.up.bias)
         self.block = SemanticMining(width, settings.block_norm, settings.block_start, settings.block_ffn)
+        self.block.kept = kept
         self.scale = study.scale
+        self.residual = None
+        if settings.labels == "residual":
+            self.residual = ClassResidual(classes, width, CLASS_REACH / math.sqrt(width), kept)
         self.log_scale = nn.Parameter(torch.zeros(())) if settings.temperature == "learned" else None
         self.centres = nn.Parameter(study.texts.clone()) if settings.labels == "learnable" else None
 
@@ -42,14 +49,23 @@ class Model(nn.Module):
             if self.kind == "linear":
                 x = x + self.up(x)
             elif self.kind == "shared":
-                x = x + self.up(torch.relu(self.down(x)))
+                x = self.adapter(x)
             else:
                 x = x + self.up(F.gelu(self.down(F.layer_norm(x, x.shape[-1:]))))
         return normalise(x)
 
+    def start(self, texts: Tensor) -> Tensor:
+        """(K, d) where the label embeddings of a step start from: the texts, with their residuals if they have any."""
+        return texts if self.residual is None else texts[: len(self.residual.rows)] + self.residual.reach * self.residual.rows
+
     def kappa(self) -> Tensor | float:
         """The logit scale, at most 100 times the encoder's own range."""
         return self.scale if self.log_scale is None else self.scale * torch.exp(SPEED * self.log_scale)
+
+    def constant_kappa(self) -> Tensor | float:
+        """The logit scale as a constant in the gradient."""
+        kappa = self.kappa()
+        return kappa if isinstance(kappa, float) else kappa.detach()
 
     def forward(self, features: Tensor, texts: Tensor, within: Any) -> Any:
         """Whatever `within` makes of this model and the adapted images."""

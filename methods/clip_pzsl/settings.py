@@ -31,7 +31,7 @@ class Settings(Gradient):
     labels: str = hyper(
         "ema",
         "label-embedding state: moving average, the group's accumulator, trained, or the texts throughout",
-        choices=("ema", "accumulate", "learnable", "frozen"),
+        choices=("residual", "ema", "accumulate", "learnable", "frozen"),
     )
     labels_rate: float = hyper(0.01, "step of the moving average or accumulator", search=(1e-3, 1e-1))
     block: str = hyper("soft_kmeans", "how images are assigned to classes", choices=ASSIGNMENTS)
@@ -90,7 +90,7 @@ class Settings(Gradient):
     @property
     def needs(self) -> frozenset[str]:
         """Label embeddings start at the texts."""
-        return super().needs | {"texts"}
+        return super().needs | {"texts", "alignment"}
 
     @property
     def transductive(self) -> bool:

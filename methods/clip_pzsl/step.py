@@ -16,6 +16,15 @@ from pzsl_bench.methods.clip_pzsl.relevance import alignment, barrier, combined,
 from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
 
 
+def stored_centres(model: Model, texts: Tensor, memory: State) -> Tensor:
+    """(K, d) where the label embeddings of a step start from."""
+    if model.residual is not None:
+        return model.start(texts)
+    centres = memory.get("centres", model.centres)
+    assert centres is not None
+    return centres
+
+
 class Mined(NamedTuple):
     """The outputs of the mining block for a batch."""
 
@@ -35,8 +44,7 @@ class Mined(NamedTuple):
 
 def training_step(settings: Settings, model: Model, x: Tensor, batch: Batch) -> tuple[Tensor, Update]:
     """Loss of a mini-batch of adapted images x (B, d), and the update of everything besides the parameters."""
-    centres = batch.memory.get("centres", model.centres)
-    assert centres is not None
+    centres = stored_centres(model, batch.texts, batch.memory)
     mined = mine(settings, model, x, centres, batch)
     constant, walls = mined.cosines.detach(), barrier(batch.candidates, x.dtype)
     weights = candidate_weights(settings, model, constant, batch, walls)
@@ -76,7 +84,7 @@ def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Ba
     assignment = assign(settings.block, scores, soft, batch.dice.get("gumbel"))
     if settings.confidence_weighted:
         assignment = assignment * batch.weights.amax(-1, keepdim=True)
-    base = settings.base(batch.texts, centres)
+    base = centres if settings.labels == "residual" else settings.base(batch.texts, centres)
     values = block.values(x)
     total, count = class_sums(assignment, values)
     remembered = None
@@ -130,7 +138,7 @@ def candidate_weights(settings: Settings, model: Model, cosines: Tensor, batch: 
     elif settings.relevance == "cosine":
         relevance = (1 + cosines) / 2
     else:
-        scale = settings.relevance_sharpness * model.scale
+        scale = settings.relevance_sharpness * model.constant_kappa()
         relevance = softmax_over_candidates(
             (scale * (1 - batch.progress) if settings.relevance_fades else scale) * cosines, walls
         )
@@ -141,13 +149,13 @@ def refreshed(settings: Settings, model: Model, cosines: Tensor, batch: Batch, w
     """(B, K) confidences after this visit."""
     if settings.relevance == "uniform":
         return None
-    fresh = softmax_over_candidates(settings.confidence_sharpness * model.scale * cosines, walls)
+    fresh = softmax_over_candidates(settings.confidence_sharpness * model.constant_kappa() * cosines, walls)
     return torch.lerp(batch.weights, fresh, (1 - settings.confidence_momentum) * (batch.epoch >= settings.warmup))
 
 
 def stored(settings: Settings, centres: Tensor, new: Tensor) -> State:
     """The stored label embeddings after this batch; empty where they do not move."""
-    if settings.labels in ("learnable", "frozen") or settings.block == "none":
+    if settings.labels in ("residual", "learnable", "frozen") or settings.block == "none":
         return {}
     return {"centres": centres + settings.labels_rate * (new - centres)}
 
