@@ -199,7 +199,7 @@ class Gradient(Method):
         return self.shared_head(study)
 
     def shared_head(self, study: Study) -> Head:
-        """The head that most methods share, by the settings `head`, `moves`, `encoder_counts`, `hidden`, `temperature`."""
+        """The head that most methods share, by the settings from `head` to `temperature`."""
         learned = self.temperature == "learned"
         return build_head(self.head, study, self.hidden, learned, self.moves, self.encoder_counts)
 

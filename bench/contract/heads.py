@@ -18,7 +18,7 @@ MOVES = ("both", "images", "classes")
 SPEED = 30.0
 """Factor by which the logarithm of a learned scale moves faster than other parameters."""
 IMAGE_REACH = 28.0
-"""How far an adapter moves images, in units of one over the logit scale, so that logits change alike for all encoders."""
+"""How far an adapter moves images, in units of one over the logit scale: logits then change alike for all encoders."""
 CLASS_REACH = 4.5
 """How far a step moves a class vector at most, in units of the learning rate, whatever the number of its entries."""
 
@@ -116,7 +116,7 @@ class ClassResidual(FromZero):
 
 
 class CosineHead(Head):
-    """Scaled cosines of images and class texts; an adapter may move the images, and a residual the texts of seen classes.
+    """Scaled cosines of images and class texts; an adapter may move the images, a residual the texts of seen classes.
 
     Training starts at zero-shot CLIP, and the same head scores classes it never saw. The scale starts at the encoder's
     own. With a fixed scale, a loss with flat targets can only be lowered by flattening the features themselves, which
@@ -207,5 +207,5 @@ def build_head(
 
 
 def kept_share(images_per_class: float, encoder_counts: float) -> float:
-    """The share of what was learnt that is kept where the encoder's own classifier counts for so many images a class."""
+    """The share of what was learnt that is kept if the encoder's own classifier counts for so many images a class."""
     return images_per_class / (images_per_class + encoder_counts)

@@ -43,7 +43,7 @@ class Study:
     tokens: Tensor | None = None
     """(K, L) the class names as the text tower reads them; only if the method needs the tower."""
     aligned: bool = True
-    """Whether images and class texts lie in one space, as those of one encoder do; attributes may be as wide by chance."""
+    """Whether images and class texts lie in one space, as those of one encoder do. Equal widths alone do not tell."""
 
 
 def nothing() -> Tensor:

@@ -23,7 +23,6 @@ def build_problem(
     scale: float,
     unreadable: Sequence[int] = (),
     seed: int = 0,
-    aligned: bool = True,
 ) -> Problem:
     """Put an opened dataset and its encoding together, split by the seed; unreadable images are left out."""
     order = [*source.seen, *source.unseen]
@@ -59,7 +58,8 @@ def build_problem(
         train_tags=None if tags is None else tags[np.ix_(train, np.array(source.seen))],
         test_tags=None if tags is None else tags[np.ix_(test, np.array(order))],
         top=() if tags is None else source.top,
-        aligned=aligned,
+        # Texts that a source does not bring were encoded, by the encoder of the images.
+        aligned=source.is_aligned or (source.texts is None and texts.shape[1] > 0),
     )
 
 

@@ -14,7 +14,6 @@ from pzsl_bench.data.source import find_dataset
 from pzsl_bench.encoding.encode import encode
 from pzsl_bench.encoding.encoder import find_encoder
 from pzsl_bench.encoding.open_clip_tower import ClipTower
-from pzsl_bench.planning.offers import offers
 from pzsl_bench.problem.build import build_problem, shared_tensor
 from pzsl_bench.problem.problem import Problem
 from pzsl_bench.synonyms.name_vectors import every_name
@@ -29,7 +28,6 @@ class Opened:
 
     def __init__(self, dataset: str, encoder: str, data: Path | None, cache: Path, device: str):
         self.name, self.device, self.folders = dataset, torch.device(device), (data, cache)
-        self.encoder_name = encoder
         self.source = find_dataset(dataset, data).open()
         self.encoder = find_encoder(encoder, cache=cache)
         self.encode = partial(encode, self.source, dataset, self.encoder, cache=cache, device=device)
@@ -66,8 +64,7 @@ class Opened:
         if encoded.views is not None:
             return replace(self.problem(seed), views=shared_tensor(encoded.views).to(self.device))
         parts = encoded.features, encoded.texts, encoded.scale, encoded.unreadable
-        aligned = "alignment" in offers(self.source, self.encoder_name)
-        problem = build_problem(self.name, self.source, *parts, seed, aligned)
+        problem = build_problem(self.name, self.source, *parts, seed)
         return problem.to(self.device)
 
 

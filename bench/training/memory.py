@@ -14,7 +14,7 @@ import torch
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import Gradient, Method, State
 from pzsl_bench.problem.studies import Studies
-from pzsl_bench.training.fit import initialise
+from pzsl_bench.training.fit import batch_sizes, initialise
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 SHARE = {"cpu": 0.5, "cuda": 0.8}
@@ -79,7 +79,7 @@ def replica_bytes(method: Method, studies: Studies, snapshots: int = 0) -> int:
     _, params, memory = initialise(method, studies, studies.uniform)
     parameters = _bytes(params) // len(studies)
     carried = _bytes(memory) // len(studies) + _bytes(method.tables(studies.of(0)))
-    rows = min(method.batch, images)
+    rows = max(batch_sizes(method, images))
     passes = 1 + method.looks
     activations = 4 * rows * passes * (8 * classes + 6 * width + 4 * method.hidden) + 4 * method.extra_floats(
         studies.of(0)

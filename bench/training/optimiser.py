@@ -32,7 +32,7 @@ def rate_factor(method: Gradient, progress: float) -> float:
     """The factor of the learning rate when this share of the training is done."""
     if method.schedule == "constant":
         return 1.0
-    rise = min(1.0, max(WARMUP, 1 / method.epochs)) if method.schedule == "warmup" else 0.0
+    rise = max(WARMUP, min(0.5, 1 / method.epochs)) if method.schedule == "warmup" else 0.0
     if progress < rise:
         return progress / rise
     return 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))

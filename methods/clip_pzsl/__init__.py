@@ -2,11 +2,15 @@
 
 Family: pzsl (zero-shot learning from ambiguous labels).
 
-x = adapter(image),  E = mining(x, C)           label embeddings, see mining.py
-w_ij ~ r_ij T_ij on the candidates              relevance of a candidate times its confidence, a constant
-p_ij = softmax_j(kappa x_i . e_j)
-loss = -mean_i sum_j w_ij log p_ij + align_weight A(x, e, w) + anchor mean_j (1 - e_j . t_j)
-T_ij <- m T_ij + (1 - m) p_ij on the candidates, rescaled;   C <- (1 - a) C + a C'
+x = adapter(image),  e_j = unit(t_j + residual_j)      label embeddings of the classes' texts t
+c_ij = x_i . e_j + share g_ij                          g: evidence of the other images of the class, prototypes.py
+p_ij = softmax_j(kappa c_ij)
+loss = -mean_i sum_j T_ij log p_ij                     a candidate weighs by its relevance to the image, a constant
+T_ij <- p_ij on the candidates, rescaled
+
+An unseen class moves from its text as its neighbours by name do (unseen.py). Settings bring back what the authors'
+earlier code does instead: attention between images and embeddings (mining.py), relevance beside confidences with
+momentum, a term that aligns images and labels, and an anchor of embeddings at their texts (`preset: earlier`).
 
 The paper's body was not available to us: every choice that its abstract leaves open is a setting here, and
 docs/clip-pzsl.md says for each of them what is verified, what the authors' earlier code does and what is our choice.
@@ -33,10 +37,11 @@ from pzsl_bench.contract import (
     normalise,
     soft_cross_entropy,
 )
+from pzsl_bench.methods.clip_pzsl.mining import pool_sums
 from pzsl_bench.methods.clip_pzsl.model import Model
+from pzsl_bench.methods.clip_pzsl.prototypes import first_sums, visual_evidence
 from pzsl_bench.methods.clip_pzsl.relevance import barrier, softmax_over_candidates
 from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
-from pzsl_bench.methods.clip_pzsl.mining import pool_sums
 from pzsl_bench.methods.clip_pzsl.step import stored_centres, training_step
 from pzsl_bench.methods.clip_pzsl.unseen import TRANSDUCTIVE, score_alone, score_together, unseen_centres
 
@@ -45,6 +50,7 @@ from pzsl_bench.methods.clip_pzsl.unseen import TRANSDUCTIVE, score_alone, score
     "clip_pzsl",
     title="CLIP-PZSL",
     family="pzsl",
+    version=2,
     citation=Citation(
         "Fan, Li, Yan, Zhong, Lu and Huang",
         "CLIP-driven Zero-shot Learning with Ambiguous Labels",
@@ -54,10 +60,10 @@ from pzsl_bench.methods.clip_pzsl.unseen import TRANSDUCTIVE, score_alone, score
     ),
     deviations=(
         "Our reading of the abstract and of the group's earlier public code; the paper's equations were not available.",
-        "The block assigns by a softmax of the scores: with the released rule (Gumbel noise on probabilities) a certain"
-        " image joins its own class with probability e/(e+K-1) only. The released rule is `block: gumbel_probs`.",
-        "Label embeddings move by images of earlier batches; in the group's code by those of the batch itself, which"
-        " are then scored against what they gave (`evidence: batch`).",
+        "The block assigns by the confidences: with the released rule (Gumbel noise on probabilities) a certain image"
+        " joins its own class with probability e/(e+K-1) only. The released rule is `block: gumbel_probs`.",
+        "Evidence comes from all training images but the image itself; in the group's code from those of the batch,"
+        " which are then scored against what they gave (`block: soft_kmeans` with `evidence: batch`).",
     ),
 )
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ class ClipPzsl(Settings):
     def memory(self, study: Study, params: State) -> State:
         """The label embeddings, and the sums and counts of the images that were assigned to them."""
         centres = {} if self.labels in ("residual", "learnable") else {"centres": study.texts.clone()}
+        if self.block == "confidences":
+            return {**centres, **first_sums(study.features, self.first_weights(study))}
         if not self.remembers:
             return centres
         count = torch.zeros_like(study.texts[:, 0])
@@ -90,7 +98,7 @@ class ClipPzsl(Settings):
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
         """One number for every image and class where the assignment is random, one for every class that may hide."""
         gumbel = {"gumbel": (images, classes)} if "gumbel" in self.block else {}
-        return {**gumbel, "hide": (classes,)} if self.hide and self.block != "none" else gumbel
+        return {**gumbel, "hide": (classes,)} if self.hide and self.attends else gumbel
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
         """Cross entropy with the weights of the candidates."""
@@ -109,7 +117,12 @@ class ClipPzsl(Settings):
         def within(model: Model, x: Tensor) -> Tensor:
             if not is_off(self.frozen_share):
                 x = normalise(torch.lerp(x, features, self.frozen_share))
-            return self._score(model, x, net.texts, memory)
+            scores = self._score(model, x, net.texts, memory)
+            if self.block != "confidences":
+                return scores
+            evidence = self.evidence_share * visual_evidence(memory, features, None, self.evidence_images)
+            seen = evidence.shape[-1]
+            return torch.cat([scores[:, :seen] + evidence, scores[:, seen:]], dim=1)
 
         scores: Tensor = net(features, within=within)
         return scores
@@ -125,8 +138,8 @@ class ClipPzsl(Settings):
         embeddings = block.read(centres)
         if len(new_texts) == 0:
             return x @ embeddings.T
-        # Without a block there is nothing to run on test images.
-        if self.block != "none" and self.unseen in ("single_image", *TRANSDUCTIVE):
+        # Without attention there is nothing to run on test images.
+        if self.attends and self.unseen in ("single_image", *TRANSDUCTIVE):
             base, all_centres = torch.cat([self.base(seen_texts, centres), new_texts]), torch.cat([centres, new_texts])
             if self.unseen == "single_image":
                 return score_alone(block, x, base, all_centres, assignment_scale)

@@ -8,6 +8,8 @@ Classes compete for every image (a k-means assignment), and each class moves by 
     C' = base + M Wo + bo                 for classes with images; the others keep their stored C
     E = unit(C' + FFN(LN(C')))            label embeddings as they are used for scoring
 
+With `block: confidences`, the default, images are assigned by their confidences instead: see prototypes.py.
+
 The caller decides which images A and M are computed from, one batch or many (`class_sums`, `pool_sums`).
 
 Images come as unit vectors. Wq starts as the identity and Wo, bo and the last layer of FFN at zero, so that training
@@ -27,6 +29,7 @@ from pzsl_bench.contract import normalise
 from pzsl_bench.contract.heads import Dense, FromZero
 
 ASSIGNMENTS = (
+    "confidences",
     "argmax_st",
     "argmax_sg",
     "gumbel_logits",
@@ -45,9 +48,12 @@ class SemanticMining(FromZero):
     grown: ClassVar[tuple[str, ...]] = ("out.weight", "out.bias")
     kept = 1.0
 
-    def __init__(self, width: int, norm: str, start: str, ffn: bool):
+    def __init__(self, width: int, norm: str, start: str, ffn: bool, attends: bool = True):
         super().__init__()
         self.norm = norm
+        self.ffn = FeedForward(width) if ffn else None
+        if not attends:
+            return
         self.query = nn.Parameter(torch.eye(width))
         if start == "random":
             nn.init.xavier_uniform_(self.query)
@@ -55,7 +61,6 @@ class SemanticMining(FromZero):
         nn.init.zeros_(self.out.bias)
         if start == "identity":
             nn.init.zeros_(self.out.weight)
-        self.ffn = FeedForward(width) if ffn else None
 
     def values(self, x: Tensor) -> Tensor:
         """(B, d) unit images -> (B, d) as the block sees them."""

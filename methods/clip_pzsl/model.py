@@ -33,7 +33,9 @@ class Model(nn.Module):
             self.up = Dense(2 * width if self.kind == "mlp" else width, width)
             nn.init.zeros_(self.up.weight)
             nn.init.zeros_(self.up.bias)
-        self.block = SemanticMining(width, settings.block_norm, settings.block_start, settings.block_ffn)
+        self.block = SemanticMining(
+            width, settings.block_norm, settings.block_start, settings.block_ffn, settings.attends
+        )
         self.block.kept = kept
         self.scale = study.scale
         self.residual = None
@@ -56,7 +58,11 @@ class Model(nn.Module):
 
     def start(self, texts: Tensor) -> Tensor:
         """(K, d) where the label embeddings of a step start from: the texts, with their residuals if they have any."""
-        return texts if self.residual is None else texts[: len(self.residual.rows)] + self.residual.reach * self.residual.rows
+        return (
+            texts
+            if self.residual is None
+            else texts[: len(self.residual.rows)] + self.residual.reach * self.residual.rows
+        )
 
     def kappa(self) -> Tensor | float:
         """The logit scale, at most 100 times the encoder's own range."""

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-BATCH: dict[str, Any] = {"evidence": "batch"}
-PLAIN: dict[str, Any] = {**BATCH, "relevance_fades": False, "frozen_share": 0.0}
+KMEANS: dict[str, Any] = {"block": "soft_kmeans"}
+BATCH: dict[str, Any] = {**KMEANS, "evidence": "batch"}
+EARLIER: dict[str, Any] = {
+    **KMEANS,
+    "labels": "ema",
+    "temperature": "fixed",
+    "relevance": "softmax",
+    "confidence_momentum": 0.9,
+    "warmup": 1,
+    "anchor": 3.0,
+    "frozen_share": 0.15,
+    "encoder_counts": 0.0,
+    "schedule": "cosine",
+    "batches": 1,
+}
+"""The defaults of version 1 of the method."""
+PLAIN: dict[str, Any] = {**EARLIER, **BATCH, "relevance_fades": False, "frozen_share": 0.0}
 """Switches off what we added to the abstract."""
 MINIMAL: dict[str, Any] = {**PLAIN, "block": "none", "anchor": 0.0}
 LINEAGE: dict[str, Any] = {
@@ -30,46 +45,44 @@ LINEAGE: dict[str, Any] = {
 }
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no_mining": {"block": "none"},
+    "soft_kmeans": KMEANS,
     "hard_kmeans": {"block": "argmax_st"},
     "cross_attention": {"block": "softmax_xattn"},
     "batch_evidence": BATCH,
-    "stopped_gradient": {**BATCH, "block": "argmax_sg"},
+    "masked_assignment": {**KMEANS, "mask_candidates": True},
+    "hidden_classes": {**KMEANS, "hide": 0.1},
+    "sum": {**BATCH, "eta": 0.0},
     "uniform_weights": {"relevance": "uniform"},
-    "no_relevance": {"relevance": "proden"},
+    "softmax_relevance": {"relevance": "softmax"},
     "cosine_relevance": {"relevance": "cosine"},
-    "relevance_stays": {"relevance_fades": False},
-    "no_frozen_share": {"frozen_share": 0.0},
     "no_refresh": {"confidence_momentum": 1.0},
+    "slow_refresh": {"confidence_momentum": 0.9},
     "clip_confidences": {"confidence": "clip"},
+    "fixed_temperature": {"temperature": "fixed"},
+    "frozen_share": {"frozen_share": 0.15},
     "alignment": {"align": "cosine"},
     "contrastive_alignment": {"align": "contrastive"},
     "mse_alignment": {"align": "mse"},
+    "anchor": {"anchor": 3.0},
     "frozen_labels": {"labels": "frozen"},
     "learnable_labels": {"labels": "learnable"},
-    "accumulated_labels": {"labels": "accumulate"},
     "no_adapter": {"adapter": "none"},
-    "masked_assignment": {"mask_candidates": True},
-    "leave_one_out": {**BATCH, "block": "argmax_st", "leave_one_out": True},
-    "hidden_classes": {"hide": 0.1},
-    "sum": {**BATCH, "eta": 0.0},
     "unseen_bypass": {"unseen": "bypass"},
     "unseen_shared_map": {"unseen": "shared_map"},
-    "unseen_seen_memory": {"unseen": "seen_memory"},
-    "unseen_single_image": {"unseen": "single_image"},
-    "unseen_batch": {"unseen": "batch"},
-    "unseen_full": {"unseen": "full"},
-    "anchor_0": {"anchor": 0.0},
-    "anchor_0.1": {"anchor": 0.1},
-    "anchor_1": {"anchor": 1.0},
+    "unseen_seen_memory": {**KMEANS, "unseen": "seen_memory"},
+    "unseen_single_image": {**KMEANS, "unseen": "single_image"},
+    "unseen_batch": {**KMEANS, "unseen": "batch"},
+    "unseen_full": {**KMEANS, "unseen": "full"},
 }
-"""The defaults with one change each: the rows of the grid `ablation`. Changes that need `evidence: batch` set it too
-and are one change from `batch_evidence`; `leave_one_out` is one change from hard assignment with `evidence: batch`."""
+"""The defaults with one change each: the rows of the grid `ablation`. Changes of what attention alone has set
+`block: soft_kmeans` too, and are one change from `soft_kmeans`; `sum` is one change from `batch_evidence`."""
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
+    "earlier": EARLIER,
     "minimal": MINIMAL,
     "specification": {
-        "block": "argmax_st",
         **PLAIN,
+        "block": "argmax_st",
         "temperature": "learned",
         "block_ffn": True,
         "align": "cosine",

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from pzsl_bench.contract import Batch, Output, State, Update
 from pzsl_bench.methods.clip_pzsl.mining import assign, class_sums, entropy, hard, pool_sums
 from pzsl_bench.methods.clip_pzsl.model import Model
+from pzsl_bench.methods.clip_pzsl.prototypes import changed_sums, visual_evidence
 from pzsl_bench.methods.clip_pzsl.relevance import alignment, barrier, combined, softmax_over_candidates, spread
 from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
 
@@ -59,20 +60,24 @@ def training_step(settings: Settings, model: Model, x: Tensor, batch: Batch) -> 
     if mined.scores is not None and not is_off(settings.aux_assign):
         loss = loss - settings.aux_assign * (batch.weights * F.log_softmax(mined.scores, -1)).sum(-1).mean()
     with torch.no_grad():
-        update = Update(
-            refreshed(settings, model, constant, batch, walls),
-            {**stored(settings, centres, mined.target_centres.detach()), **(mined.remembered or {})},
-            notes=notes(weights, mined, batch),
-        )
+        after = refreshed(settings, model, constant, batch, walls)
+        memory = {**stored(settings, centres, mined.target_centres.detach()), **(mined.remembered or {})}
+        if settings.block == "confidences" and after is not None:
+            memory |= changed_sums(batch.memory, batch.features, batch.weights, after)
+        update = Update(after, memory, notes=notes(weights, mined, batch))
     return loss, update
 
 
 def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Batch) -> Mined:
     """Run the mining block on a batch."""
     block = model.block
-    if settings.block == "none":
+    if not settings.attends:
         embeddings = block.read(centres)
-        return Mined(centres, embeddings, x @ embeddings.T)
+        cosines = x @ embeddings.T
+        if settings.block == "confidences":
+            evidence = visual_evidence(batch.memory, batch.features, batch.weights, settings.evidence_images)
+            cosines = cosines + settings.evidence_share * evidence
+        return Mined(centres, embeddings, cosines)
     scores = block.scores(x, centres, settings.assignment_sharpness * model.scale)
     hidden = batch.dice["hide"] < settings.hide if "hide" in batch.dice else None
     if settings.mask_candidates:
@@ -155,7 +160,7 @@ def refreshed(settings: Settings, model: Model, cosines: Tensor, batch: Batch, w
 
 def stored(settings: Settings, centres: Tensor, new: Tensor) -> State:
     """The stored label embeddings after this batch; empty where they do not move."""
-    if settings.labels in ("residual", "learnable", "frozen") or settings.block == "none":
+    if settings.labels in ("residual", "learnable", "frozen") or not settings.attends:
         return {}
     return {"centres": centres + settings.labels_rate * (new - centres)}
 

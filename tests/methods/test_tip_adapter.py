@@ -74,6 +74,7 @@ def test_trained_keys_and_losses_equal_the_release() -> None:
         "lr": inputs["lr"],
         "shots": 0,
         "temperature": "fixed",
+        "schedule": "cosine",
     }
     study = study_of(double(inputs["raw_train_features"]), TEXTS, HARD)
     run = Retrain("tip_adapter_f", study, settings, {"keys": IMAGES.T.contiguous()})

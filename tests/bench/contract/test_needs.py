@@ -9,7 +9,7 @@ import torch
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import FEEDS, HEADS, METHODS, Fed, Gradient, configure
-from pzsl_bench.contract.heads import CosineHead
+from pzsl_bench.contract.heads import Adapter, ClassResidual, CosineHead
 from pzsl_bench.contract.needs import EXTRAS, FEED_NEEDS, OF_NAMES, PROTOTYPES, STARTS
 from pzsl_bench.problem.toy import toy_problem, toy_studies
 from pzsl_bench.reports.describe import description
@@ -111,5 +111,5 @@ def test_a_problem_is_given_what_is_asked_of_its_names() -> None:
 def test_prototypes_start_at_zero_shot_with_the_mean_of_the_names() -> None:
     assert PROBLEM.synonyms is not None
     problem = with_names(PROBLEM, PROBLEM.synonyms, frozenset({"ensemble texts"}))
-    head = CosineHead(16, 4, 1.0)
+    head = CosineHead(16, 1.0, False, Adapter(16, 4), ClassResidual(len(problem.texts), 16))
     torch.testing.assert_close(head(PROBLEM.test, problem.texts), PROBLEM.test @ ensemble(PROBLEM.synonyms).T)

@@ -153,7 +153,7 @@ def test_a_transductive_method_gets_the_whole_exam_at_once_and_others_in_pieces(
     problem = toy_problem(noise=1.5)
     studies = toy_studies(problem, [("flip", 0.3, seed) for seed in range(2)])
     for unseen, pieces in (("full", 1), ("transfer", 12)):
-        fitted = fit([configure("clip_pzsl", {"epochs": 2, "unseen": unseen})] * 2, studies)
+        fitted = fit([configure("clip_pzsl", {"preset": "earlier", "epochs": 2, "unseen": unseen})] * 2, studies)
         whole = unseen_accuracies(fitted, problem.exam())
         with monkeypatch.context() as patch:
             patch.setattr("pzsl_bench.judging.judge.CHUNK", 20 * 2 * len(problem.texts))

@@ -45,6 +45,7 @@ class Diary(Gradient):
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
     epochs: int = 2
     batch: int = 50
+    batches: int = 1
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
         return soft_cross_entropy(output, batch.weights)
@@ -261,10 +262,10 @@ def test_runs_with_images_of_their_own_train_as_they_would_alone(studies: Studie
 
 
 def test_a_dropped_rest_is_not_trained_and_small_problems_keep_theirs() -> None:
-    assert batch_sizes(Diary(batch=50), 160) == [50, 50, 50, 10]
-    assert batch_sizes(Diary(batch=50, rest="drop"), 160) == [50, 50, 50]
-    assert batch_sizes(Diary(batch=200, rest="drop"), 160) == [160]
-    assert batch_sizes(Diary(batch=80), 160) == [80, 80]
+    assert batch_sizes(Diary(batch=50, batches=1), 160) == [50, 50, 50, 10]
+    assert batch_sizes(Diary(batch=50, batches=1, rest="drop"), 160) == [50, 50, 50]
+    assert batch_sizes(Diary(batch=200, batches=1, rest="drop"), 160) == [160]
+    assert batch_sizes(Diary(batch=80, batches=1), 160) == [80, 80]
 
 
 def test_a_watcher_sees_every_epoch_as_it_was(studies: Studies) -> None:
@@ -272,9 +273,11 @@ def test_a_watcher_sees_every_epoch_as_it_was(studies: Studies) -> None:
 
     method = configure("proden", {"epochs": 3})
     seen: dict[int, Tensor] = {}
-    fitted = fit([method] * 3, studies, watch=lambda done, now: seen.update({done: now.state["up.weight"].clone()}))
+    fitted = fit(
+        [method] * 3, studies, watch=lambda done, now: seen.update({done: now.state["adapter.up.weight"].clone()})
+    )
     assert list(seen) == [1, 2, 3]
-    assert torch.equal(seen[3], fitted.state["up.weight"])
+    assert torch.equal(seen[3], fitted.state["adapter.up.weight"])
     assert not torch.equal(seen[1], seen[2])
 
 

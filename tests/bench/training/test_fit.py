@@ -41,7 +41,7 @@ def test_a_run_starts_from_the_same_weights_and_batches_in_any_stack(studies: St
 
 def test_initial_weights_and_orders_differ_between_runs_and_epochs(studies: Studies) -> None:
     _, params, _ = initialise(methods("proden", 1)[0], studies, studies.uniform)
-    assert not torch.equal(params["down.weight"][0], params["down.weight"][1])
+    assert not torch.equal(params["adapter.down.weight"][0], params["adapter.down.weight"][1])
     orders = batch_orders(studies.keys[:1], 0, 50, CPU), batch_orders(studies.keys[:1], 1, 50, CPU)
     assert not torch.equal(*orders)
     assert sorted(orders[0][0].tolist()) == list(range(50))
@@ -63,7 +63,7 @@ def test_training_leaves_the_global_generator_alone(studies: Studies) -> None:
 
 def test_a_stack_equals_an_ordinary_training_loop_written_out(studies: Studies) -> None:
     one = studies.of_runs(torch.tensor([5]))
-    method = methods("proden", 1, clip=0.5)[0]
+    method = methods("proden", 1, clip=0.5, schedule="cosine", encoder_counts=0)[0]
     module, params, _ = initialise(method, one, one.uniform)
     module.load_state_dict({k: v[0].detach() for k, v in params.items()})
     optimiser = torch.optim.AdamW(module.parameters(), lr=method.lr, weight_decay=method.weight_decay)
@@ -119,7 +119,9 @@ def test_runs_may_differ_in_floats_and_each_keeps_its_own(studies: Studies) -> N
     together = fit([configure("proden", {"lr": lr, "epochs": 3}) for lr in rates], three)
     for run, lr in enumerate(rates):
         alone = fit([configure("proden", {"lr": lr, "epochs": 3})], studies.of_runs(torch.tensor([run])))
-        torch.testing.assert_close(together.state["up.weight"][run], alone.state["up.weight"][0], atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(
+            together.state["adapter.up.weight"][run], alone.state["adapter.up.weight"][0], atol=1e-5, rtol=1e-3
+        )
 
 
 def test_closed_forms_take_different_floats_too(studies: Studies) -> None:

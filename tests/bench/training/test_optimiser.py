@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pzsl_bench.contract import configure
-from pzsl_bench.training.optimiser import StackedOptimiser
+from pzsl_bench.training.optimiser import StackedOptimiser, rate_factor
 
 RUNS = 3
 
@@ -72,7 +72,10 @@ def test_every_run_follows_its_own_learning_rate(kind: str) -> None:
 
 
 def test_clipping_is_by_the_norm_of_one_run() -> None:
-    method = configure("proden", {"optimiser": "sgd", "momentum": 0.0, "lr": 1.0, "clip": 1.0, "weight_decay": 0.0})
+    method = configure(
+        "proden",
+        {"optimiser": "sgd", "momentum": 0.0, "lr": 1.0, "clip": 1.0, "weight_decay": 0.0, "schedule": "cosine"},
+    )
     params = [torch.zeros(2, 4).requires_grad_()]
     optimiser = StackedOptimiser(method, params, {})
     optimiser.step([torch.stack([torch.full((4,), 50.0), torch.full((4,), 0.1)])], 0.0)
@@ -81,8 +84,20 @@ def test_clipping_is_by_the_norm_of_one_run() -> None:
 
 
 def test_the_cosine_schedule_starts_full_and_ends_near_zero() -> None:
-    method = configure("proden", {"optimiser": "sgd", "momentum": 0.0, "lr": 1.0, "weight_decay": 0.0})
+    method = configure(
+        "proden", {"optimiser": "sgd", "momentum": 0.0, "lr": 1.0, "weight_decay": 0.0, "schedule": "cosine"}
+    )
     for progress, size in ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0)):
         params = [torch.zeros(1, 1).requires_grad_()]
         StackedOptimiser(method, params, {}).step([torch.ones(1, 1)], progress)
         assert params[0].item() == pytest.approx(-size, abs=1e-6)
+
+
+@pytest.mark.parametrize(("epochs", "rise"), [(1, 0.5), (4, 0.25), (10, 0.1), (100, 0.1)])
+def test_a_warm_up_rises_over_a_tenth_of_the_epochs_but_over_one_at_least(epochs: int, rise: float) -> None:
+    method = configure("proden", {"epochs": epochs})
+    assert rate_factor(method, 0.0) == 0
+    assert rate_factor(method, rise / 2) == pytest.approx(0.5)
+    assert rate_factor(method, rise) == pytest.approx(1.0)
+    assert rate_factor(method, 1.0) == pytest.approx(0.0, abs=1e-9)
+    assert rate_factor(configure("proden", {"epochs": epochs, "schedule": "constant"}), rise / 2) == 1

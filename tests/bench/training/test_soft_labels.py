@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 import torch
@@ -96,7 +96,8 @@ def test_a_method_that_is_fed_by_the_prior_says_what_it_needs() -> None:
 
 
 def test_an_identity_knows_what_its_labels_came_from() -> None:
-    assert feed_facts("refined") == {"refiner": [REFINER, METHODS.get(REFINER).info.version]}
+    settings = asdict(configure(REFINER, {}))
+    assert feed_facts("refined") == {"refiner": [REFINER, METHODS.get(REFINER).info.version, settings]}
     assert feed_facts("clip_prior") == feed_facts("s3_prior") == {"prior": PRIOR_VERSION}
     assert feed_facts("uniform") == feed_facts("random") == {}
 
