@@ -81,13 +81,15 @@ class Dvsa(Gradient):
     sharpness: float = hyper(
         1.0, "scale of the class scores, in units of the encoder's logit scale", search=(0.1, 3.0), above=0
     )
+    attribute_scale: float = hyper(10.0, "scale of the class scores outside of CLIP's space", search=(1.0, 100.0), above=0)
+    confidence: str = hyper("start", "label weights before training", choices=("uniform", "start"))
     contrast: str = hyper("attributes", "what is contrasted", choices=CONTRASTS)
     contrast_bound: str = hyper("infonce", "bound of the mutual information", choices=BOUNDS)
     contrast_weight: float = hyper(0.1, "weight of the contrast", search=(1e-3, 10.0))
     contrast_sharpness: float = hyper(10.0, "scale of the cosines in the contrast", search=(1.0, 100.0), above=0)
     anchor: float = hyper(0.0, "weight of the pull of prototypes to their start", search=(1e-3, 1e3))
     relevance: str = hyper(
-        "none", "candidates also count by the agreement of attributes in the loss", choices=("none", "cosine")
+        "none", "candidates also count by the agreement of attributes in the loss", choices=("none", "cosine", "softmax")
     )
     confidence_momentum: float = hyper(0.9, "m; 0 replaces the label weights at every visit", below=1.0000001)
     consistency: float = hyper(
@@ -117,7 +119,11 @@ class Dvsa(Gradient):
         means = self.means(study)
         images, semantics = self.images(study.features, means), self.semantics(study.texts, means)
         prototypes = first_prototypes(start, images, semantics, study.targets, self.start_ridge)
-        return Model(prototypes, study.scale, self.attend, self.reweigh, self.temperature == "learned")
+        return Model(prototypes, self.scale(study), self.attend, self.reweigh, self.temperature == "learned")
+
+    def scale(self, study: Study) -> float:
+        """The scale of the class scores."""
+        return self.sharpness * study.scale if in_image_space(study) else self.attribute_scale
 
     def means(self, study: Study) -> State:
         """What is subtracted from images and semantics; nothing where they are taken as they come."""
@@ -133,6 +139,16 @@ class Dvsa(Gradient):
     def semantics(self, texts: Tensor, memory: State) -> Tensor:
         """(C, a) unit semantics of any classes."""
         return class_semantics(texts, memory["text_mean"]) if "text_mean" in memory else normalise(texts)
+
+    def first_weights(self, study: Study) -> Tensor:
+        """(N, K) label weights at the start."""
+        if self.confidence == "uniform":
+            return study.targets
+        means, start = self.means(study), self.starts_at(study)
+        images, semantics = self.images(study.features, means), self.semantics(study.texts, means)
+        prototypes = first_prototypes(start, images, semantics, study.targets, self.start_ridge)
+        scores = images @ prototypes.T
+        return softmax_on(self.scale(study) * scores @ semantics.T, study.candidates)
 
     def memory(self, study: Study, params: State) -> State:
         """Means, prototypes at the start, and the images that attended to every attribute in earlier steps."""
@@ -154,9 +170,9 @@ class Dvsa(Gradient):
         """Loss of a mini-batch of (B, d) images, and what it changes."""
         x, semantics = self.images(features, batch.memory), self.semantics(batch.texts, batch.memory)
         seen = self.see(model, x, batch.memory)
-        output = Output(model.logits(seen.weighted, semantics, self.sharpness, self.measure))
+        output = Output(model.logits(seen.weighted, semantics, self.measure))
         agreement = normalise(seen.scores.detach()) @ normalise(semantics).T
-        weights = batch.weights if self.relevance == "none" else batch.weights * (1 + agreement) / 2
+        weights = self.relevant(output.detached(), agreement, batch)
         loss = soft_cross_entropy(output, weights)
         if self.contrast != "none":
             expected = batch.weights @ semantics
@@ -174,6 +190,14 @@ class Dvsa(Gradient):
             corrected = self.corrected(output.detached().log_probs, model.scale * agreement, batch)
             return loss, Update(corrected, memory, notes={"confidence": batch.weights.amax(-1).mean()})
 
+    def relevant(self, output: Output, agreement: Tensor, batch: Batch) -> Tensor:
+        """(B, K) what every candidate counts in the loss."""
+        if self.relevance == "none":
+            return batch.weights
+        if self.relevance == "cosine":
+            return batch.weights * (1 + agreement) / 2
+        return softmax_on(output.log_probs + batch.weights.clamp(min=1e-30).log(), batch.candidates)
+
     def corrected(self, log_probs: Tensor, agreement: Tensor, batch: Batch) -> Tensor:
         """(B, K) label weights after this visit."""
         by_scores, by_attributes = softmax_on(log_probs, batch.candidates), softmax_on(agreement, batch.candidates)
@@ -185,7 +209,7 @@ class Dvsa(Gradient):
 
         def within(model: Model, images: Tensor) -> Tensor:
             seen = self.see(model, self.images(images, memory), memory)
-            return model.logits(seen.weighted, self.semantics(net.texts, memory), self.sharpness, self.measure)
+            return model.logits(seen.weighted, self.semantics(net.texts, memory), self.measure)
 
         scores: Tensor = net(features, within=within)
         return scores

@@ -79,9 +79,9 @@ class Model(nn.Module):
             weighted = scores * (1 + self.gate * (attention.shape[-1] * attention - 1))
         return Seen(attention, scores, weighted)
 
-    def logits(self, scores: Tensor, semantics: Tensor, sharpness: float | Tensor, measure: str) -> Tensor:
+    def logits(self, scores: Tensor, semantics: Tensor, measure: str) -> Tensor:
         """(B, a), (C, a) -> (B, C)."""
-        scale = sharpness * self.scale
+        scale: Tensor | float = self.scale
         if measure == "cosine":
             scores, semantics = normalise(scores), normalise(semantics)
         if self.log_scale is not None:
