@@ -67,29 +67,43 @@ class Dvsa(Gradient):
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
 
     head: str = hyper("attributes", "how images meet classes: by their attributes", choices=("attributes",))
-    temperature: str = hyper("fixed", "scale of the scores", choices=("learned", "fixed"))
+    lr: float = hyper(7e-4, "learning rate at the start", search=(1e-4, 1e-2), above=0)
+    temperature: str = hyper("learned", "scale of the scores", choices=("learned", "fixed"))
     start: str = hyper("auto", "prototypes before training; auto: identity in CLIP's space, else ridge", choices=STARTS)
-    start_ridge: float = hyper(1.0, "penalty of the ridge regression at the start", search=(1e-2, 1e2), above=0)
+    start_ridge: float = hyper(10.0, "penalty of the ridge regression at the start", search=(1e-2, 1e2), above=0)
     centre: str = hyper(
-        "auto", "subtract mean image and mean seen semantics; auto: unless in CLIP's space", choices=("auto", "yes", "no")
+        "auto",
+        "whether mean image and mean seen semantics are subtracted; auto: unless in CLIP's space",
+        choices=("auto", "centred", "as_given"),
     )
     attend: str = hyper("both", "whom attention calibrates", choices=DIRECTIONS)
     attention_sharpness: float = hyper(10.0, "scale of the cosines in the attention", search=(1.0, 100.0), above=0)
+    attention_gain: float = hyper(
+        0.1, "factor of what attention adds: its maps learn as much slower", search=(0.01, 1.0)
+    )
     evidence_rate: float = hyper(0.1, "share of the remembered images that a step forgets", search=(5e-3, 0.5), below=1)
     reweigh: bool = hyper(True, "an attribute counts by the image's attention to it")
     measure: str = hyper("dot", "how attribute scores meet class semantics", choices=("dot", "cosine"))
     sharpness: float = hyper(
         1.0, "scale of the class scores, in units of the encoder's logit scale", search=(0.1, 3.0), above=0
     )
-    attribute_scale: float = hyper(10.0, "scale of the class scores outside of CLIP's space", search=(1.0, 100.0), above=0)
-    confidence: str = hyper("start", "label weights before training", choices=("uniform", "start"))
+    attribute_scale: float = hyper(
+        10.0, "scale of the class scores outside of CLIP's space", search=(1.0, 100.0), above=0
+    )
+    confidence: str = hyper(
+        "uniform",
+        "label weights before training: equal, or by the prototypes' first scores",
+        choices=("uniform", "start"),
+    )
     contrast: str = hyper("attributes", "what is contrasted", choices=CONTRASTS)
     contrast_bound: str = hyper("infonce", "bound of the mutual information", choices=BOUNDS)
     contrast_weight: float = hyper(0.1, "weight of the contrast", search=(1e-3, 10.0))
     contrast_sharpness: float = hyper(10.0, "scale of the cosines in the contrast", search=(1.0, 100.0), above=0)
-    anchor: float = hyper(0.0, "weight of the pull of prototypes to their start", search=(1e-3, 1e3))
+    anchor: float = hyper(1.0, "weight of the pull of prototypes to their start", search=(1e-3, 1e3))
     relevance: str = hyper(
-        "none", "candidates also count by the agreement of attributes in the loss", choices=("none", "cosine", "softmax")
+        "softmax",
+        "candidates also count by this in the loss: nothing, agreement of attributes, or class probability",
+        choices=("none", "cosine", "softmax"),
     )
     confidence_momentum: float = hyper(0.9, "m; 0 replaces the label weights at every visit", below=1.0000001)
     consistency: float = hyper(
@@ -127,7 +141,7 @@ class Dvsa(Gradient):
 
     def means(self, study: Study) -> State:
         """What is subtracted from images and semantics; nothing where they are taken as they come."""
-        if self.centre == "no" or (self.centre == "auto" and in_image_space(study)) or len(study.texts) < 2:
+        if self.centre == "as_given" or (self.centre == "auto" and in_image_space(study)) or len(study.texts) < 2:
             return {}
         return {"image_mean": normalise(study.features).mean(0), "text_mean": study.texts.mean(0)}
 
@@ -159,7 +173,7 @@ class Dvsa(Gradient):
     def see(self, model: Model, x: Tensor, memory: State) -> Seen:
         """Images as attributes see them."""
         pooled = memory["evidence"] / memory["count"].clamp(min=1e-6).unsqueeze(-1)
-        return model.see(x, self.attention_sharpness, pooled)
+        return model.see(x, self.attention_sharpness, self.attention_gain, pooled)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """One mini-batch: attend, score, contrast, correct the label weights."""

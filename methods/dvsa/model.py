@@ -66,14 +66,14 @@ class Model(nn.Module):
         self.gate = nn.Parameter(zeros.new_zeros(())) if reweigh else None
         self.log_scale = nn.Parameter(zeros.new_zeros(())) if learn_scale else None
 
-    def see(self, x: Tensor, sharpness: Tensor | float, pooled: Tensor | None) -> Seen:
-        """(B, d) images, (a, d) mean images of the attributes or None -> their attention and attribute scores."""
+    def see(self, x: Tensor, sharpness: Tensor | float, gain: Tensor | float, pooled: Tensor) -> Seen:
+        """(B, d) images, (a, d) mean images of the attributes -> their attention and attribute scores."""
         prototypes = self.prototypes
         attention = (sharpness * x @ normalise(prototypes).T).softmax(-1)
-        if self.to_prototypes is not None and pooled is not None:
-            prototypes = prototypes + pooled @ self.to_prototypes
+        if self.to_prototypes is not None:
+            prototypes = prototypes + gain * pooled @ self.to_prototypes
         if self.to_images is not None:
-            x = x + (attention @ prototypes) @ self.to_images
+            x = x + gain * (attention @ prototypes) @ self.to_images
         scores = weighted = x @ prototypes.T
         if self.gate is not None:
             weighted = scores * (1 + self.gate * (attention.shape[-1] * attention - 1))
