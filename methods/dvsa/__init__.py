@@ -14,6 +14,7 @@ docs/dvsa.md says for each of them what is verified, what the authors' earlier c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,6 +41,11 @@ from pzsl_bench.contract import (
 )
 from pzsl_bench.methods.dvsa.contrast import BOUNDS, CONTRASTS, contrast
 from pzsl_bench.methods.dvsa.model import DIRECTIONS, STARTS, Model, Seen, first_prototypes, in_image_space
+
+MIN_COUNT = 1e-6
+"""Attributes to which fewer images attended have no mean image."""
+MIN_WEIGHT = 1e-30
+"""Label weights below this count as this much, so that they have a logarithm."""
 
 
 @method(
@@ -121,19 +127,29 @@ class Dvsa(Gradient):
         """Semantics of the classes; a start at the identity needs them in the space of the images."""
         return super().needs | {"texts"} | ({"alignment"} if self.start == "identity" else set())
 
-    def starts_at(self, study: Study) -> str:
-        """The start that `auto` stands for."""
-        return self.start if self.start != "auto" else "identity" if in_image_space(study) else "ridge"
+    @property
+    def remembers(self) -> bool:
+        """Whether images of earlier steps calibrate the prototypes."""
+        return self.attend in ("both", "to_prototypes")
+
+    @classmethod
+    def unused(cls) -> Mapping[str, str]:
+        """No adapter of the images beside the attention."""
+        return {**super().unused(), "hidden": "its maps are as wide as the images"}
 
     def module(self, study: Study) -> nn.Module:
         """Attribute prototypes and their attention."""
-        start = self.starts_at(study)
+        prototypes = self.first_prototypes(study)
+        return Model(prototypes, self.scale(study), self.attend, self.reweigh, self.temperature == "learned")
+
+    def first_prototypes(self, study: Study) -> Tensor:
+        """(a, d) attribute prototypes before training."""
+        start = self.start if self.start != "auto" else "identity" if in_image_space(study) else "ridge"
         if start == "identity":
             check_space("dvsa.start: identity", study)
         means = self.means(study)
         images, semantics = self.images(study.features, means), self.semantics(study.texts, means)
-        prototypes = first_prototypes(start, images, semantics, study.targets, self.start_ridge)
-        return Model(prototypes, self.scale(study), self.attend, self.reweigh, self.temperature == "learned")
+        return first_prototypes(start, images, semantics, study.targets, self.start_ridge)
 
     def scale(self, study: Study) -> float:
         """The scale of the class scores."""
@@ -158,21 +174,28 @@ class Dvsa(Gradient):
         """(N, K) label weights at the start."""
         if self.confidence == "uniform":
             return study.targets
-        means, start = self.means(study), self.starts_at(study)
-        images, semantics = self.images(study.features, means), self.semantics(study.texts, means)
-        prototypes = first_prototypes(start, images, semantics, study.targets, self.start_ridge)
-        scores = images @ prototypes.T
-        return softmax_on(self.scale(study) * scores @ semantics.T, study.candidates)
+        means = self.means(study)
+        scores = self.images(study.features, means) @ self.first_prototypes(study).T
+        return softmax_on(self.scale(study) * scores @ self.semantics(study.texts, means).T, study.candidates)
 
     def memory(self, study: Study, params: State) -> State:
         """Means, prototypes at the start, and the images that attended to every attribute in earlier steps."""
         prototypes = params["prototypes"]
-        evidence = {"evidence": torch.zeros_like(prototypes), "count": torch.zeros_like(prototypes[:, 0])}
-        return {**self.means(study), "first": prototypes.clone(), **evidence}
+        memory = {**self.means(study), "first": prototypes.clone()}
+        if self.remembers:
+            memory |= {"evidence": torch.zeros_like(prototypes), "count": torch.zeros_like(prototypes[:, 0])}
+        return memory
+
+    def extra_floats(self, study: Study) -> int:
+        """Attention, scores and their products, the memory, and the pairs of the contrast."""
+        (images, width), attributes = study.features.shape, study.texts.shape[-1]
+        batch = min(self.batch, images)
+        pairs = {"attributes": attributes, "images": batch, "none": 0}[self.contrast]
+        return 8 * batch * attributes + 3 * batch * width + 3 * attributes * width + 5 * pairs**2
 
     def see(self, model: Model, x: Tensor, memory: State) -> Seen:
         """Images as attributes see them."""
-        pooled = memory["evidence"] / memory["count"].clamp(min=1e-6).unsqueeze(-1)
+        pooled = memory["evidence"] / memory["count"].clamp(min=MIN_COUNT).unsqueeze(-1) if self.remembers else None
         return model.see(x, self.attention_sharpness, self.attention_gain, pooled)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
@@ -195,14 +218,15 @@ class Dvsa(Gradient):
             )
         loss = loss + self.anchor * (model.prototypes - batch.memory["first"]).square().sum(-1).mean()
         with torch.no_grad():
-            kept = 1 - self.evidence_rate
-            attention = seen.attention.detach()
-            memory = {
-                "evidence": kept * batch.memory["evidence"] + attention.T @ x,
-                "count": kept * batch.memory["count"] + attention.sum(0),
-            }
+            memory = self.remembered(seen.attention.detach(), x, batch.memory) if self.remembers else {}
             corrected = self.corrected(output.detached().log_probs, model.scale * agreement, batch)
             return loss, Update(corrected, memory, notes={"confidence": batch.weights.amax(-1).mean()})
+
+    def remembered(self, attention: Tensor, x: Tensor, memory: State) -> State:
+        """Sums and counts of the images that attended to every attribute: this batch's, and fading those of others."""
+        kept = 1 - self.evidence_rate
+        evidence = kept * memory["evidence"] + attention.T @ x
+        return {"evidence": evidence, "count": kept * memory["count"] + attention.sum(0)}
 
     def relevant(self, output: Output, agreement: Tensor, batch: Batch) -> Tensor:
         """(B, K) what every candidate counts in the loss."""
@@ -210,7 +234,7 @@ class Dvsa(Gradient):
             return batch.weights
         if self.relevance == "cosine":
             return batch.weights * (1 + agreement) / 2
-        return softmax_on(output.log_probs + batch.weights.clamp(min=1e-30).log(), batch.candidates)
+        return softmax_on(output.log_probs + batch.weights.clamp(min=MIN_WEIGHT).log(), batch.candidates)
 
     def corrected(self, log_probs: Tensor, agreement: Tensor, batch: Batch) -> Tensor:
         """(B, K) label weights after this visit."""

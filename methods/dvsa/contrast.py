@@ -1,15 +1,16 @@
 """Contrast between what images show of attributes and what their classes have of them: lower bounds of information.
 
-U (B, n) holds attribute scores of images, V (B, n) the attributes of their classes as the label weights see them. Paired
-vectors are columns (one attribute over the images of a batch) or rows (one image over the attributes):
+Attribute scores of images, (B, a), meet the attributes of their classes as the label weights see them, (B, a). Pairs
+u, v are columns of the two (one attribute over the images of a batch) or rows (one image over the attributes):
 
-    infonce: log of the softmax of t cos(u, v) at the pair, in the mean over both directions        van den Oord et al.
-    jsd:     -softplus(-t cos(u, v)) at pairs, -softplus(t cos(u, v)) at others, each in the mean   Nowozin et al.
+    infonce: minus the log of the softmax of t cos(u, v) at the pair, the mean over both directions
+    jsd:     softplus(-t cos(u, v)) at pairs plus softplus(t cos(u, v)) at others, each in the mean
+
+A pair need not be one alone: columns of attributes that always go together, or images of one class, share the target.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,8 +25,8 @@ def contrast(kind: str, bound: str, shown: Tensor, expected: Tensor, weights: Te
     if kind == "attributes":
         # Over the images of a batch, an attribute's own mean says nothing about which images have it.
         one, other = ((part - part.mean(0)).T for part in (shown, expected))
-        alike = F.normalize(other, dim=-1, eps=MIN_SPREAD) @ F.normalize(other, dim=-1, eps=MIN_SPREAD).T
-        pairs = (scale * alike).softmax(-1).detach()
+        columns = F.normalize(other, dim=-1, eps=MIN_SPREAD)
+        pairs = (scale * columns @ columns.T).softmax(-1)
     else:
         one, other = shown, expected
         # Images of one class are pairs of each other, as far as their label weights agree.
@@ -33,7 +34,8 @@ def contrast(kind: str, bound: str, shown: Tensor, expected: Tensor, weights: Te
         pairs = pairs / pairs.sum(-1, keepdim=True).clamp(min=MIN_SPREAD)
     logits = scale * F.normalize(one, dim=-1, eps=MIN_SPREAD) @ F.normalize(other, dim=-1, eps=MIN_SPREAD).T
     if bound == "infonce":
-        return -(pairs * (F.log_softmax(logits, -1) + F.log_softmax(logits, -2))).sum(-1).mean() / 2
+        forth, back = pairs * F.log_softmax(logits, -1), pairs.T * F.log_softmax(logits, -2)
+        return -(forth + back).sum() / (2 * len(logits))
     same = pairs / pairs.sum()
     others = (1 - pairs).clamp(min=0)
     return (same * F.softplus(-logits)).sum() + (others * F.softplus(logits)).sum() / others.sum().clamp(min=1)

@@ -1,8 +1,8 @@
 """What DVSA trains: attribute prototypes in the space of the images, and the attention by which they and images meet.
 
     A   = softmax_k(t x_i . unit(p_k))                 which attributes an image attends to, (B, a)
-    P'  = P + M Wv,  M_k = mean of the images that attended to attribute k      images calibrate prototypes
-    X'  = X + A P' Wo                                                           prototypes calibrate images
+    P'  = P + h M Wv,  M_k = mean of the images that attended to attribute k    images calibrate prototypes
+    X'  = X + h A P' Wo                                                         prototypes calibrate images
     Z   = X' P'^T                                      attribute scores of an image, (B, a)
     G   = 1 + g (a A - 1)                              how much each attribute counts for this image, (B, a)
     F   = (Z * G) S^T                                  scores of the classes with semantics S, (B, C)
@@ -13,6 +13,7 @@ earlier steps, so that a test image has no part in it. Wv, Wo and g start at zer
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +28,10 @@ STARTS = ("auto", "identity", "ridge", "random")
 
 
 def in_image_space(study: Study) -> bool:
-    """Whether class semantics lie in the space of the images; their width is all that a study says of it."""
+    """Whether class semantics lie in the space of the images, as texts of a joint encoder do.
+
+    Their width is all that a study says of it. Everything that depends on it asks here.
+    """
     return study.texts.shape[-1] == study.features.shape[-1]
 
 
@@ -38,7 +42,7 @@ def first_prototypes(start: str, images: Tensor, semantics: Tensor, targets: Ten
         return torch.eye(width, dtype=images.dtype, device=images.device)
     if start == "ridge":
         return ridge(images, targets @ semantics, strength).T.to(images.dtype)
-    return torch.randn(semantics.shape[-1], width, dtype=images.dtype).to(images.device) / width**0.5
+    return torch.randn(semantics.shape[-1], width, dtype=images.dtype).to(images.device) / math.sqrt(width)
 
 
 class Seen(NamedTuple):
@@ -66,11 +70,11 @@ class Model(nn.Module):
         self.gate = nn.Parameter(zeros.new_zeros(())) if reweigh else None
         self.log_scale = nn.Parameter(zeros.new_zeros(())) if learn_scale else None
 
-    def see(self, x: Tensor, sharpness: Tensor | float, gain: Tensor | float, pooled: Tensor) -> Seen:
+    def see(self, x: Tensor, sharpness: Tensor | float, gain: Tensor | float, pooled: Tensor | None) -> Seen:
         """(B, d) images, (a, d) mean images of the attributes -> their attention and attribute scores."""
-        prototypes = self.prototypes
+        prototypes: Tensor = self.prototypes
         attention = (sharpness * x @ normalise(prototypes).T).softmax(-1)
-        if self.to_prototypes is not None:
+        if self.to_prototypes is not None and pooled is not None:
             prototypes = prototypes + gain * pooled @ self.to_prototypes
         if self.to_images is not None:
             x = x + gain * (attention @ prototypes) @ self.to_images
