@@ -76,7 +76,9 @@ class Dvsa(Gradient):
     lr: float = hyper(7e-4, "learning rate at the start", search=(1e-4, 1e-2), above=0)
     temperature: str = hyper("learned", "scale of the scores", choices=("learned", "fixed"))
     start: str = hyper("auto", "prototypes before training; auto: identity in CLIP's space, else ridge", choices=STARTS)
-    start_ridge: float = hyper(10.0, "penalty of the ridge regression at the start", search=(1e-2, 1e2), above=0)
+    start_ridge: float = hyper(
+        10.0, "penalty of the ridge regression at the start", search=(1e-2, 1e2), above=0, fixed=True
+    )
     centre: str = hyper(
         "auto",
         "whether mean image and mean seen semantics are subtracted; auto: unless in CLIP's space",
@@ -91,10 +93,10 @@ class Dvsa(Gradient):
     reweigh: bool = hyper(True, "an attribute counts by the image's attention to it")
     measure: str = hyper("dot", "how attribute scores meet class semantics", choices=("dot", "cosine"))
     sharpness: float = hyper(
-        1.0, "scale of the class scores, in units of the encoder's logit scale", search=(0.1, 3.0), above=0
+        1.0, "scale of the class scores, in units of the encoder's logit scale", search=(0.1, 3.0), above=0, fixed=True
     )
     attribute_scale: float = hyper(
-        10.0, "scale of the class scores outside of CLIP's space", search=(1.0, 100.0), above=0
+        10.0, "scale of the class scores outside of CLIP's space", search=(1.0, 100.0), above=0, fixed=True
     )
     confidence: str = hyper(
         "uniform",
