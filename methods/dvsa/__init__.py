@@ -74,6 +74,7 @@ class Dvsa(Gradient):
 
     head: str = hyper("attributes", "how images meet classes: by their attributes", choices=("attributes",))
     lr: float = hyper(7e-4, "learning rate at the start", search=(1e-4, 1e-2), above=0)
+    epochs: int = hyper(20, "passes over the images", above=0)
     temperature: str = hyper("learned", "scale of the scores", choices=("learned", "fixed"))
     start: str = hyper("auto", "prototypes before training; auto: identity in CLIP's space, else ridge", choices=STARTS)
     start_ridge: float = hyper(
