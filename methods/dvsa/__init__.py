@@ -3,7 +3,8 @@
 Family: pzsl (zero-shot learning from ambiguous labels).
 
 F(x, c) = scale * sum_k G_k Z_k s_ck      attribute scores Z of the image against the semantics of a class, see model.py
-loss    = -mean_i sum_j T_ij log softmax_j F(x_i, j) + contrast_weight I(Z, T S) + anchor mean_k |p_k - p_k0|^2
+w_ij    ~ T_ij softmax_j F(x_i, j) on the candidates, a constant in the gradient
+loss    = -mean_i sum_j w_ij log softmax_j F(x_i, j) + contrast_weight I(Z, T S) + anchor mean_k |p_k - p_k0|^2
 T_ij   <- m T_ij + (1 - m) fresh_ij,   fresh: softmax over the candidates of F, or of the cosine of Z and s
 
 I is a contrast between what images show of an attribute and what their classes have of it, see contrast.py.
@@ -64,6 +65,7 @@ MIN_WEIGHT = 1e-30
         "An image is one vector, not a map of regions: images attend to attributes, and attributes to the images of a"
         " batch, instead of to places in an image.",
         "Where class semantics are texts of the images' own encoder, their columns take the place of attributes.",
+        "All defaults are ours, chosen on rehearsals; docs/dvsa.md has the figures.",
     ),
 )
 @dataclass(frozen=True)
