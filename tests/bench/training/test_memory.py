@@ -97,6 +97,7 @@ def live_bytes(method: Method, studies: Studies) -> int:
         ("proden", {"hidden": 512}),
         ("proden", {"batch": 2048}),
         ("clip_pzsl", {}),
+        ("dvsa", {}),
         ("pico", {}),
         ("crdpll", {}),
         ("eszsl", {}),
