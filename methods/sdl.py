@@ -38,10 +38,10 @@ from pzsl_bench.blocks.tag_pairs import GAPS_AT_ONCE, attached, logistic, pair_s
 from pzsl_bench.contract import (
     Batch,
     Citation,
-    Gradient,
     Net,
     Output,
     State,
+    Steady,
     Study,
     Update,
     hyper,
@@ -94,7 +94,7 @@ class EmbeddingMatrix(nn.Module):
     ),
 )
 @dataclass(frozen=True)
-class SDL(Gradient):
+class SDL(Steady):
     """Semantic diversity learning."""
 
     tasks: ClassVar[frozenset[str]] = frozenset({"classes", "tags"})

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.blocks.ranking import draw_class, of_class
 from pzsl_bench.blocks.semantics import MIN_LENGTH, CentredBoth
-from pzsl_bench.contract import Batch, Fed, Gradient, Net, Output, State, Study, Update, hyper, normalise
+from pzsl_bench.contract import Batch, Fed, Net, Output, State, Steady, Study, Update, hyper, normalise
 
 CENTRING_DEVIATION = (
     "Images and class descriptions are centred on their training means, and descriptions scaled to unit length"
@@ -57,7 +57,7 @@ class Bilinear(nn.Module):
 
 
 @dataclass(frozen=True)
-class Compatibility(CentredBoth, Fed, Gradient):
+class Compatibility(CentredBoth, Fed, Steady):
     """A gradient method whose module reads images and class descriptions after they were scaled and centred."""
 
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pzsl_bench.blocks.clip_space import InClipSpace, check_space
-from pzsl_bench.contract import Batch, Citation, Gradient, Output, State, Study, hyper, normalise
+from pzsl_bench.contract import Batch, Citation, Output, State, Steady, Study, hyper, normalise
 from pzsl_bench.contract.heads import Adapter, CosineHead
 
 UNKNOWN = ("negative", "ignore")
@@ -78,7 +78,7 @@ def marks_of(study: Study) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Tagger(InClipSpace, Gradient):
+class Tagger(InClipSpace, Steady):
     """A method that is trained on marks, with the shared head."""
 
     tasks: ClassVar[frozenset[str]] = frozenset({"tags"})

@@ -3,7 +3,7 @@
 The author of a method imports from here: `from pzsl_bench.contract import Gradient, method, hyper`.
 """
 
-from pzsl_bench.contract.bases import ClosedForm, Fed, Gradient, Method, Viewed
+from pzsl_bench.contract.bases import ClosedForm, Fed, Gradient, Method, Steady, Viewed
 from pzsl_bench.contract.class_texts import ClassTexts
 from pzsl_bench.contract.heads import HEADS
 from pzsl_bench.contract.info import FAMILIES, SHARED_HEAD, Citation, Family, MethodInfo
@@ -41,6 +41,7 @@ __all__ = [
     "Net",
     "Output",
     "State",
+    "Steady",
     "Study",
     "Update",
     "Viewed",

@@ -23,6 +23,7 @@ from pzsl_bench.contract.needs import FEEDS, PROTOTYPES, STARTS, feed_needs
 from pzsl_bench.contract.settings import hyper
 from pzsl_bench.contract.study import Batch, Net, Output, State, Study, Update
 
+SCHEDULES = ("warmup", "cosine", "constant")
 SMALLEST_BATCH = 32
 """Images that a mini-batch of a small set has at least."""
 
@@ -151,7 +152,7 @@ class Gradient(Method):
     schedule: str = hyper(
         "warmup",
         "learning rate: cosine falls from the start; warmup rises over a tenth of the epochs, at least one, before it",
-        choices=("warmup", "cosine", "constant"),
+        choices=SCHEDULES,
     )
     clip: float = hyper(0.0, "largest gradient norm of a run; 0 switches clipping off")
     epochs: int = hyper(30, "passes over the images", above=0)
@@ -256,6 +257,14 @@ class Gradient(Method):
         """(M, C) scores for the C texts of `net`, seen classes first; (M, K) from heads without unseen classes."""
         scores: Tensor = net(features)
         return scores
+
+
+@dataclass(frozen=True)
+class Steady(Gradient):
+    """A gradient method whose other settings were chosen with a rate that falls from the start, and full batches."""
+
+    schedule: str = hyper("cosine", "learning-rate schedule; cosine falls from the start", choices=SCHEDULES)
+    batches: int = hyper(1, "mini-batches of an epoch at least, on small sets too")
 
 
 @dataclass(frozen=True)

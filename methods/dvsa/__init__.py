@@ -29,10 +29,10 @@ from pzsl_bench.blocks.semantics import class_semantics
 from pzsl_bench.contract import (
     Batch,
     Citation,
-    Gradient,
     Net,
     Output,
     State,
+    Steady,
     Study,
     Update,
     hyper,
@@ -41,7 +41,7 @@ from pzsl_bench.contract import (
     soft_cross_entropy,
 )
 from pzsl_bench.methods.dvsa.contrast import BOUNDS, CONTRASTS, contrast
-from pzsl_bench.methods.dvsa.model import DIRECTIONS, STARTS, Model, Seen, first_prototypes, in_image_space
+from pzsl_bench.methods.dvsa.model import DIRECTIONS, STARTS, Model, Seen, first_prototypes
 
 MIN_COUNT = 1e-6
 """Attributes to which fewer images attended have no mean image."""
@@ -69,7 +69,7 @@ MIN_WEIGHT = 1e-30
     ),
 )
 @dataclass(frozen=True)
-class Dvsa(Gradient):
+class Dvsa(Steady):
     """Bidirectional attention, attribute contrast and dynamic disambiguation."""
 
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
@@ -149,7 +149,7 @@ class Dvsa(Gradient):
 
     def first_prototypes(self, study: Study) -> Tensor:
         """(a, d) attribute prototypes before training."""
-        start = self.start if self.start != "auto" else "identity" if in_image_space(study) else "ridge"
+        start = self.start if self.start != "auto" else "identity" if study.aligned else "ridge"
         if start == "identity":
             check_space("dvsa.start: identity", study)
         means = self.means(study)
@@ -158,11 +158,11 @@ class Dvsa(Gradient):
 
     def scale(self, study: Study) -> float:
         """The scale of the class scores."""
-        return self.sharpness * study.scale if in_image_space(study) else self.attribute_scale
+        return self.sharpness * study.scale if study.aligned else self.attribute_scale
 
     def means(self, study: Study) -> State:
         """What is subtracted from images and semantics; nothing where they are taken as they come."""
-        if self.centre == "as_given" or (self.centre == "auto" and in_image_space(study)) or len(study.texts) < 2:
+        if self.centre == "as_given" or (self.centre == "auto" and study.aligned) or len(study.texts) < 2:
             return {}
         return {"image_mean": normalise(study.features).mean(0), "text_mean": study.texts.mean(0)}
 

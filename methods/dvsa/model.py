@@ -20,19 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from pzsl_bench.blocks.least_squares import ridge
-from pzsl_bench.contract import Study, normalise
+from pzsl_bench.contract import normalise
 from pzsl_bench.contract.heads import SPEED
 
 DIRECTIONS = ("both", "to_prototypes", "to_images", "none")
 STARTS = ("auto", "identity", "ridge", "random")
-
-
-def in_image_space(study: Study) -> bool:
-    """Whether class semantics lie in the space of the images, as texts of a joint encoder do.
-
-    Their width is all that a study says of it. Everything that depends on it asks here.
-    """
-    return study.texts.shape[-1] == study.features.shape[-1]
 
 
 def first_prototypes(start: str, images: Tensor, semantics: Tensor, targets: Tensor, strength: float) -> Tensor:
