@@ -36,7 +36,7 @@ def with_attributes(attributes: int = 10) -> Problem:
     plain = toy_problem(seen=24, noise=1.0)
     rng = np.random.default_rng(key("toy attributes"))
     mixed = torch.from_numpy(rng.normal(size=(plain.texts.shape[-1], attributes))).float()
-    return replace(plain, texts=plain.texts @ mixed + 1)
+    return replace(plain, texts=plain.texts @ mixed + 1, aligned=False)
 
 
 def studies(problem: Problem = PROBLEM, rate: float = 0.3, seeds: int = 1) -> Studies:

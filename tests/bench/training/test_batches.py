@@ -191,7 +191,7 @@ class Later(Gradient):
 
 
 def test_the_second_pass_sees_the_parameters_after_the_step(studies: Studies) -> None:
-    fitted = fit([Later()] * 3, studies)
+    fitted = fit([Later(encoder_counts=0, batches=1)] * 3, studies)
     assert fitted.weights is not None
     torch.testing.assert_close(fitted.weights, fitted.score(studies.features, studies.texts).softmax(-1))
 
