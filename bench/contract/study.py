@@ -42,6 +42,8 @@ class Study:
     """(K, m, a) vectors of all names of each class, the class name first, padded with rows of zeros; only if needed."""
     tokens: Tensor | None = None
     """(K, L) the class names as the text tower reads them; only if the method needs the tower."""
+    aligned: bool = True
+    """Whether texts, where they are as wide as images, lie in the images' own space: both are from one encoder."""
 
 
 def nothing() -> Tensor:

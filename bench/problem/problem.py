@@ -61,6 +61,8 @@ class Problem:
     """(C, m, a) all names of each class, its own name first, rows of zeros at the end; only if asked for."""
     tokens: Tensor | None = None
     """(C, L) the class names as the text tower reads them; only if asked for."""
+    aligned: bool = True
+    """Whether texts are from the encoder of the images, not of another origin, as attributes are."""
 
     def to(self, device: torch.device) -> Problem:
         """The same problem on a device."""
@@ -98,6 +100,7 @@ class Problem:
             tower=self.tower,
             synonyms=None if self.synonyms is None else self.synonyms[: self.seen],
             tokens=None if self.tokens is None else self.tokens[: self.seen],
+            aligned=self.aligned,
         ).with_candidates(drawn)
 
     def exam(self) -> Exam:
@@ -161,5 +164,6 @@ class Problem:
             tower=self.tower,
             synonyms=None if self.synonyms is None else self.synonyms[class_rows],
             tokens=None if self.tokens is None else self.tokens[class_rows],
+            aligned=self.aligned,
         )
         return small, rows, fitted

@@ -41,6 +41,8 @@ class Studies:
     """(K, m, a) all names of each class, its own name first, rows of zeros at the end; shared, only if asked for."""
     tokens: Tensor | None = None
     """(K, L) the class names as the text tower reads them; shared, only if asked for."""
+    aligned: bool = True
+    """Whether texts are from the encoder of the images."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -61,7 +63,7 @@ class Studies:
     def single(self, candidates: Tensor, targets: Tensor, features: Tensor, marks: Tensor | None = None) -> Study:
         """What one run sees; works on plain tensors and under vmap."""
         shared = (self.texts, self.class_names, self.scale, self.views, self.tower)
-        return Study(features, candidates, targets, *shared, marks, self.synonyms, self.tokens)
+        return Study(features, candidates, targets, *shared, marks, self.synonyms, self.tokens, self.aligned)
 
     @property
     def class_texts(self) -> ClassTexts:

@@ -29,6 +29,8 @@ def test_weights_scores_and_accuracy_equal_the_public_code(case: int) -> None:
             "reg_semantic": 10.0 ** setting["gamma_exponent"],
             "center_texts": False,
             "center_images": False,
+            "units": "absolute",
+            "prior": "none",
         },
     )
     assert isinstance(method, ClosedForm)
@@ -48,7 +50,9 @@ def test_fewer_images_than_numbers_give_the_formula_too() -> None:
     generator = torch.Generator().manual_seed(0)
     images, texts = (torch.randn(*size, generator=generator, dtype=torch.float64) for size in ((5, 20), (3, 8)))
     soft = torch.rand(5, 3, generator=generator, dtype=torch.float64)
-    method = configure("eszsl", {"center_texts": False, "center_images": False, "reg_feature": 0.3})
+    method = configure(
+        "eszsl", {"center_texts": False, "center_images": False, "reg_feature": 0.3, "units": "absolute", "prior": "none"}
+    )
     assert isinstance(method, ClosedForm)
     state = method.solve(Study(images, soft > 0, soft, texts, ("",) * 3, 1.0))
     left = images.T @ images + 0.3 * torch.eye(20, dtype=torch.float64)
