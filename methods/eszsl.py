@@ -26,14 +26,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl_bench.blocks.least_squares import Residuals, Spectrum, centred, moments
+from pzsl_bench.blocks.least_squares import CAUTION, Residuals, Spectrum, centred, moments
 from pzsl_bench.blocks.prior import Prior, least_squares_strength
 from pzsl_bench.blocks.semantics import CentredBoth
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method
-
-CAUTION = 3.0
-"""Factor of the fitted penalties; chosen on rehearsals of real features."""
-
 
 @method(
     "eszsl",

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl_bench.blocks.least_squares import Number, Spectrum, moments
+from pzsl_bench.blocks.least_squares import CAUTION, Number, Spectrum, moments
 from pzsl_bench.blocks.prior import Prior, least_squares_strength
 from pzsl_bench.blocks.semantics import CentredBoth
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method, normalise
 
 
-CAUTION = 100.0
-"""What the prior adds to the fitted penalty, in units of the mean eigenvalue: a regression on 3 to 30 images a class
-and few classes says little of other classes, which leaving out rows cannot show. Chosen on rehearsals."""
+TRUST = 100.0
+"""What the prior adds to the fitted penalty, in units of the mean eigenvalue: few images of few classes say little of
+other classes, which leaving out images cannot show. Chosen on rehearsals."""
 
 
 @method(
@@ -102,8 +102,8 @@ class Ridge(Prior, CentredBoth, Fed, ClosedForm):
         """The pull in absolute numbers, from the moments of the rows with what they are to explain."""
         if self.units == "absolute":
             return self.reg
-        fitted = spectrum.fitted_penalty(right, total, rows)
-        return self.reg * (fitted + CAUTION * spectrum.unit if from_encoder else fitted)
+        fitted = CAUTION * spectrum.fitted_penalty(right, total, rows)
+        return self.reg * (fitted + TRUST * spectrum.unit if from_encoder else fitted)
 
     def score(self, state: State, features: Tensor, texts: Tensor) -> Tensor:
         """(M, d), (C, a) -> (M, C) cosines, or half of -|x - s W|^2 + |x|^2."""

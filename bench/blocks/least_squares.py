@@ -20,6 +20,9 @@ ROUNDING_SHARE = 1e-12
 
 PENALTIES = 10 ** torch.linspace(-3, 5, 33, dtype=torch.float64)
 """Penalties that are compared, in units of the mean eigenvalue."""
+CAUTION = 3.0
+"""Factor of fitted penalties: ranking classes that were never seen asks for more than the squared error of seen ones.
+Chosen on rehearsals of real features."""
 
 Number = float | Tensor
 Slope = Callable[[Tensor], Tensor]
