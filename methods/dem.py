@@ -20,10 +20,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from pzsl_bench.blocks.compatibility import CENTRING_DEVIATION, Compatibility
-from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method, normalise
+from pzsl_bench.blocks.least_squares import moments
+from pzsl_bench.blocks.prior import least_squares_strength
+from pzsl_bench.blocks.semantics import MIN_LENGTH
+from pzsl_bench.contract import Batch, Citation, Output, State, Study, hyper, method, normalise
 from pzsl_bench.contract.heads import Dense
 
 
@@ -46,9 +50,24 @@ class Prototypes(nn.Module):
         outputs: Tensor = self.out(self.inner(semantics).relu())
         return outputs.relu() if self.last == "relu" else outputs
 
-    def forward(self, images: Tensor, semantics: Tensor, measure: str = "distance") -> Tensor:
-        """(B, d), (C, a) -> (B, C) squared distances below zero, or cosines."""
+    def forward(
+        self,
+        images: Tensor,
+        semantics: Tensor,
+        measure: str = "distance",
+        own: Tensor | None = None,
+        identity: Tensor | None = None,
+    ) -> Tensor:
+        """(B, d), (C, a) -> (B, C) squared distances below zero, or cosines.
+
+        With the encoder's scores `own`, a prototype is the class's own semantics, `identity` times, and what is learnt.
+        """
         prototypes = self.prototypes(semantics)
+        if own is not None and identity is not None:
+            products, prototypes = images @ prototypes.T + own, prototypes + identity * semantics
+            if measure == "cosine":
+                return products / prototypes.norm(dim=-1).clamp(min=MIN_LENGTH)
+            return 2 * products - prototypes.square().sum(-1) - images.square().sum(-1, keepdim=True)
         if measure == "cosine":
             return normalise(images) @ normalise(prototypes).T
         return 2 * images @ prototypes.T - prototypes.square().sum(-1) - images.square().sum(-1, keepdim=True)
@@ -84,7 +103,15 @@ class DEM(Compatibility):
     head: str = hyper("prototypes", "how images meet labels: by distance to prototypes", choices=("prototypes",))
     hidden: int = hyper(256, "width of the inner layer", above=0)
     last: str = hyper("linear", "what the last layer ends with", choices=("linear", "relu"))
+    strength: float = hyper(1.0, "size of a class's own semantics in its prototype, in units of the best", above=0)
     evaluate: str = hyper("cosine", "what classes are ranked by at the exam", choices=("cosine", "distance"))
+
+    def identity(self, study: Study, length: Tensor, memory: State) -> Tensor:
+        """The factor of class semantics that is nearest to the images, as the soft labels weigh them."""
+        images, semantics = self.scaled(study.features, memory), self.semantics(study.texts, memory["text_mean"])
+        nearness = (moments(study.targets, images) * semantics).sum()
+        energy = (study.targets.sum(0, dtype=torch.float64) * semantics.square().sum(-1)).sum()
+        return (self.strength * least_squares_strength(nearness, energy)).to(images.dtype)
 
     def module(self, study: Study) -> nn.Module:
         """The two layers."""

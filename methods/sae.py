@@ -64,9 +64,9 @@ class SAE(Prior, CentredBoth, Fed, ClosedForm):
     )
     lam: float = hyper(1.0, "weight of the encoder beside the decoder", search=(1e-3, 1e3), above=0)
     pull: float = hyper(
-        10.0, "pull to the identity (mu), in units of the mean eigenvalues of A and B", search=(1e-2, 1e4), above=0
+        100.0, "pull to the identity (mu), in units of the mean eigenvalues of A and B", search=(1e-2, 1e4), above=0
     )
-    strength: float = hyper(1.0, "size of the identity (c), in units of the least-squares one", above=0)
+    strength: float = hyper(2.0, "size of the identity (c), in units of the least-squares one", above=0)
     unit_images: bool = hyper(True, "scale images to unit length")
 
     def solve(self, study: Study) -> State:
