@@ -31,6 +31,10 @@ from pzsl_bench.contract import Batch, Citation, Output, State, Study, hyper, me
 from pzsl_bench.contract.heads import Dense
 
 
+SHARE = 1e-4
+"""Size of what is learnt beside the encoder's semantics, so that a step of the optimiser is small beside them."""
+
+
 class Prototypes(nn.Module):
     """Two layers from class descriptions to images."""
 
@@ -64,6 +68,7 @@ class Prototypes(nn.Module):
         """
         prototypes = self.prototypes(semantics)
         if own is not None and identity is not None:
+            prototypes = SHARE * prototypes
             products, prototypes = images @ prototypes.T + own, prototypes + identity * semantics
             if measure == "cosine":
                 return products / prototypes.norm(dim=-1).clamp(min=MIN_LENGTH)
