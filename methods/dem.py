@@ -30,9 +30,8 @@ from pzsl_bench.blocks.semantics import MIN_LENGTH
 from pzsl_bench.contract import Batch, Citation, Output, State, Study, hyper, method, normalise
 from pzsl_bench.contract.heads import Dense
 
-
 SHARE = 1e-4
-"""Size of what is learnt beside the encoder's semantics, so that a step of the optimiser is small beside them."""
+"""Size of what is learnt beside a class's own text, so that a step of the optimiser is small; chosen on rehearsals."""
 
 
 class Prototypes(nn.Module):
@@ -71,7 +70,8 @@ class Prototypes(nn.Module):
             prototypes = SHARE * prototypes
             products, prototypes = images @ prototypes.T + own, prototypes + identity * semantics
             if measure == "cosine":
-                return products / prototypes.norm(dim=-1).clamp(min=MIN_LENGTH)
+                cosines: Tensor = products / prototypes.norm(dim=-1).clamp(min=MIN_LENGTH)
+                return cosines
             return 2 * products - prototypes.square().sum(-1) - images.square().sum(-1, keepdim=True)
         if measure == "cosine":
             return normalise(images) @ normalise(prototypes).T
@@ -82,6 +82,7 @@ class Prototypes(nn.Module):
     "dem",
     title="DEM",
     family="zsl",
+    version=2,
     citation=Citation(
         "Zhang, Xiang and Gong",
         "Learning a Deep Embedding Model for Zero-Shot Learning",
@@ -96,6 +97,8 @@ class Prototypes(nn.Module):
         "Classes are ranked by cosines, as the release does on CUB only. Prototypes of uniform candidates are too short"
         " for distances: on the rehearsal of `shapes`, flip at 0.3, H is 68 by cosines and 50 by distances.",
         "AdamW with a cosine schedule replaces Adam with L2 at a constant rate, and images are fixed features.",
+        "The paper learns whole prototypes (prior: none); where images and texts are from one encoder, what is learnt"
+        " is added to the class's own text, c s + f(s), with c from least squares.",
         "Only one kind of semantics is read: the paper's fusion of attributes and word vectors, and its recurrent"
         " reader of descriptions, are left out.",
         "The paper has true labels: soft labels weigh the distances to the prototypes of all candidates.",

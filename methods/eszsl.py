@@ -26,10 +26,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl_bench.blocks.least_squares import CAUTION, Residuals, Spectrum, centred, moments
+from pzsl_bench.blocks.least_squares import CAUTION, Number, Residuals, Spectrum, centred, moments
 from pzsl_bench.blocks.prior import Prior, least_squares_strength
 from pzsl_bench.blocks.semantics import CentredBoth
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method
+
 
 @method(
     "eszsl",
@@ -79,7 +80,8 @@ class ESZSL(Prior, CentredBoth, Fed, ClosedForm):
         if self.from_encoder(study):
             strength, labels = self.beyond_encoder(labels, image_space, study.texts)
             state["strength"] = strength.to(study.features.dtype)
-        reg_feature, reg_semantic = self.reg_feature, self.reg_semantic
+        reg_feature: Number = self.reg_feature
+        reg_semantic: Number = self.reg_semantic
         if self.units == "fitted":
             reg_semantic = reg_semantic * CAUTION * text_space.unit
             fitted = labels.fitted_penalty(image_space, len(images), semantics, text_space, reg_semantic)

@@ -25,7 +25,6 @@ from pzsl_bench.blocks.prior import Prior, least_squares_strength
 from pzsl_bench.blocks.semantics import CentredBoth
 from pzsl_bench.contract import Citation, ClosedForm, Fed, State, Study, hyper, method, normalise
 
-
 TRUST = 100.0
 """What the prior adds to the fitted penalty, in units of the mean eigenvalue: few images of few classes say little of
 other classes, which leaving out images cannot show. Chosen on rehearsals."""

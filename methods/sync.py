@@ -52,8 +52,8 @@ MIN_DISTANCE = 1e-6
         "Phantom classes are the seen ones and are not learnt, as in the authors' fast release.",
         "Distances between class texts are measured in the median distance of the seen classes; the release takes the"
         " median of all, unseen ones included, which is the same as another scale.",
-        "The paper shrinks classifiers to zero (prior: none); where images and texts are from one encoder they shrink to"
-        " the texts.",
+        "The paper shrinks classifiers to zero (prior: none); where images and texts are from one encoder, they shrink"
+        " to the texts.",
         "Scale and ridge are settings; the paper chooses them by cross-validation over classes.",
     ),
 )

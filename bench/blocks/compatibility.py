@@ -4,7 +4,8 @@ F(x, s) = x W s, or the largest of several such products. Any class with a descr
 Images and descriptions are centred on their training means (see `pzsl_bench.blocks.semantics`).
 
 Where images and texts are from one encoder, its own scores of the images and texts as they are come on top (see
-`pzsl_bench.blocks.prior`): the map starts at zero, weight decay pulls it there, and there the ranking is zero-shot CLIP's.
+`pzsl_bench.blocks.prior`). The map starts at zero and weight decay pulls it there; at zero the ranking is that of
+zero-shot CLIP.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Spectrum:
 
     @property
     def spread(self) -> Tensor:
-        """(r,) lengths of the rows' columns along the basis, 1 where they have none: X basis / spread is orthonormal."""
+        """(r,) lengths of the columns of X basis, 1 for those of zeros; divided by them the others are orthonormal."""
         return torch.where(self.values > 0, self.values, torch.ones_like(self.values)).sqrt()
 
     def left_out(self, penalties: Tensor, rows: int) -> tuple[Tensor, Tensor]:
@@ -139,7 +139,9 @@ class Residuals:
         b, off_columns = space.left_out(torch.as_tensor(penalty).to(steps).reshape(1), len(columns))
         b = b.squeeze(0)
         misses = (1 - a.unsqueeze(-1) * b).square().mul(both).sum((-1, -2))
-        misses = misses + (1 - a * off_columns).square() @ left_only + (1 - off_rows.unsqueeze(-1) * b).square() @ right_only
+        misses = (
+            misses + (1 - a * off_columns).square() @ left_only + (1 - off_rows.unsqueeze(-1) * b).square() @ right_only
+        )
         misses = misses + (1 - off_rows * off_columns).square() * neither
         return rows.unit * steps[misses.argmin()]
 

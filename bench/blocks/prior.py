@@ -51,7 +51,6 @@ class Prior(Method):
             )
         return self.prior == "identity" or (self.prior == "auto" and study.aligned and width == semantics)
 
-
     @staticmethod
     def text_length(texts: Tensor, mean: Tensor) -> Tensor:
         """Mean length of the seen texts less their mean: what scaling centred texts to unit length multiplies by."""

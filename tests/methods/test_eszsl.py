@@ -51,7 +51,8 @@ def test_fewer_images_than_numbers_give_the_formula_too() -> None:
     images, texts = (torch.randn(*size, generator=generator, dtype=torch.float64) for size in ((5, 20), (3, 8)))
     soft = torch.rand(5, 3, generator=generator, dtype=torch.float64)
     method = configure(
-        "eszsl", {"center_texts": False, "center_images": False, "reg_feature": 0.3, "units": "absolute", "prior": "none"}
+        "eszsl",
+        {"center_texts": False, "center_images": False, "reg_feature": 0.3, "units": "absolute", "prior": "none"},
     )
     assert isinstance(method, ClosedForm)
     state = method.solve(Study(images, soft > 0, soft, texts, ("",) * 3, 1.0))

@@ -39,9 +39,7 @@ PROBLEM = toy_problem(noise=1.2)
 def narrow(problem: Problem) -> Problem:
     """The same with images and texts in two cones, as CLIP's are."""
     shift = torch.randn(2, problem.texts.shape[1], generator=torch.Generator().manual_seed(3))
-    images, texts = (
-        (lambda rows, s=s: torch.nn.functional.normalize(rows + s / s.norm(), dim=-1)) for s in shift
-    )
+    images, texts = ((lambda rows, s=s: torch.nn.functional.normalize(rows + s / s.norm(), dim=-1)) for s in shift)
     return replace(problem, train=images(problem.train), test=images(problem.test), texts=texts(problem.texts))
 
 
