@@ -30,6 +30,7 @@ from pzsl_bench.contract import Batch, Citation, Output, method
     "ale",
     title="ALE",
     family="zsl",
+    version=2,
     citation=Citation(
         "Akata, Perronnin, Harchaoui and Schmid",
         "Label-Embedding for Image Classification",

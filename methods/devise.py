@@ -30,6 +30,7 @@ from pzsl_bench.contract import Batch, Citation, Output, hyper, method
     "devise",
     title="DeViSE",
     family="zsl",
+    version=2,
     citation=Citation(
         "Frome, Corrado, Shlens, Bengio, Dean, Ranzato and Mikolov",
         "DeViSE: A Deep Visual-Semantic Embedding Model",

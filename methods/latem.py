@@ -32,6 +32,7 @@ from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method
     "latem",
     title="LatEm",
     family="zsl",
+    version=2,
     citation=Citation(
         "Xian, Akata, Sharma, Nguyen, Hein and Schiele",
         "Latent Embeddings for Zero-shot Classification",

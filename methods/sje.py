@@ -28,6 +28,7 @@ from pzsl_bench.contract import Batch, Citation, Net, Output, Update, hyper, met
     "sje",
     title="SJE",
     family="zsl",
+    version=2,
     citation=Citation(
         "Akata, Reed, Walter, Lee and Schiele",
         "Evaluation of Output Embeddings for Fine-Grained Image Classification",

@@ -2,6 +2,10 @@
 
 F(x, s) = x W s, or the largest of several such products. Any class with a description can be scored, seen or not.
 Images and descriptions are centred on their training means (see `pzsl_bench.blocks.semantics`).
+
+Where images and texts are from one encoder, its own scores of the images and texts as they are come on top (see
+`pzsl_bench.blocks.prior`). The map starts at zero and weight decay pulls it there; at zero the ranking is that of
+zero-shot CLIP.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl_bench.base.errors import UserError
+from pzsl_bench.blocks.prior import Prior
 from pzsl_bench.blocks.ranking import draw_class, of_class
 from pzsl_bench.blocks.semantics import MIN_LENGTH, CentredBoth
 from pzsl_bench.contract import Batch, Fed, Net, Output, State, Steady, Study, Update, hyper, normalise
@@ -25,14 +30,17 @@ CENTRING_DEVIATION = (
 )
 RANKING_DEVIATIONS = (
     CENTRING_DEVIATION,
-    "W starts at the identity where descriptions are as wide as images, else at zeros (start): random numbers in"
-    " directions that no seen class has would stay and blur unseen ones.",
+    "W starts at zeros, and without the encoder's scores at the identity where descriptions are of the images' encoder"
+    " (start): random numbers in directions that no seen class has would stay and blur unseen ones.",
+    "The paper knows no encoder of both (prior: none): where there is one, W is learnt on top of that encoder's scores"
+    " at its own logit scale, and weight decay pulls to them.",
     "AdamW with a cosine schedule on batches replaces SGD on single images; with `optimiser: sgd`, `momentum: 0`,"
     " `weight_decay: 0`, `schedule: constant` and `batch: 1` it is that.",
     "The paper has true labels: the positive is drawn by the soft labels at every visit, and only classes outside of"
     " the candidate set are pushed down.",
 )
 """Deviations of every ranking method here."""
+Number = float | Tensor
 STARTS = ("auto", "identity", "zeros", "random")
 
 
@@ -44,20 +52,38 @@ class Bilinear(nn.Module):
         self.weight = nn.Parameter(start)
         """(m, d, a)"""
 
-    def forward(self, images: Tensor, semantics: Tensor, measure: str = "dot") -> Tensor:
-        """(B, d), (C, a) -> (B, C) largest dot products, or cosines, or dot products of standardised projections."""
+    def forward(
+        self,
+        images: Tensor,
+        semantics: Tensor,
+        measure: str = "dot",
+        own: Tensor | None = None,
+        identity: Number = 0.0,
+    ) -> Tensor:
+        """(B, d), (C, a) -> (B, C) largest dot products, or cosines, or dot products of standardised projections.
+
+        `own` (B, C) are the encoder's scores, which come on top; they are those of `identity` times the identity.
+        """
         projected = images @ self.weight
+        if own is not None and measure != "standardised":
+            scores = (projected @ semantics.T).max(0).values + own
+            if measure == "cosine":
+                length = (projected + identity * images).norm(dim=-1, keepdim=True)
+                scores = ((projected @ semantics.T + own) / length.clamp(min=MIN_LENGTH)).max(0).values
+            return scores
+        if own is not None:
+            projected = projected + identity * images
         if measure == "cosine":
             projected, semantics = normalise(projected), normalise(semantics)
         elif measure == "standardised":
             spread = projected.std(-1, keepdim=True, correction=0)
             projected = (projected - projected.mean(-1, keepdim=True)) / spread.clamp(min=MIN_LENGTH)
-        scores: Tensor = (projected @ semantics.T).max(0).values
-        return scores
+        largest: Tensor = (projected @ semantics.T).max(0).values
+        return largest
 
 
 @dataclass(frozen=True)
-class Compatibility(CentredBoth, Fed, Steady):
+class Compatibility(Prior, CentredBoth, Fed, Steady):
     """A gradient method whose module reads images and class descriptions after they were scaled and centred."""
 
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
@@ -67,6 +93,7 @@ class Compatibility(CentredBoth, Fed, Steady):
         "length of images: as they come, one, or columns of spread one",
         choices=("as_given", "unit", "standardised"),
     )
+    strength: float = hyper(1.0, "weight of the encoder's scores, in units of its logit scale", above=0)
     evaluate: str = hyper("dot", "what classes are ranked by at the exam", choices=("dot", "cosine"))
 
     @property
@@ -81,7 +108,15 @@ class Compatibility(CentredBoth, Fed, Steady):
         if self.images == "standardised":
             spread = images.std(0, correction=0)
             statistics["image_spread"] = torch.where(spread > MIN_LENGTH, spread, torch.ones_like(spread))
+        if self.from_encoder(study):
+            length = self.text_length(study.texts, statistics["text_mean"]).to(study.texts.dtype)
+            identity = self.identity(study, length, statistics)
+            statistics |= {"identity": identity, "strength": identity / length}
         return statistics
+
+    def identity(self, study: Study, length: Tensor, memory: State) -> Tensor:
+        """The multiple of the identity, between centred images and texts, that the encoder's scores stand for."""
+        return self.strength * study.scale * length
 
     def scaled(self, features: Tensor, memory: State) -> Tensor:
         """(B, d) images as they are fitted and scored."""
@@ -91,6 +126,9 @@ class Compatibility(CentredBoth, Fed, Steady):
     def meet(self, net: Net, features: Tensor, memory: State, **options: Any) -> Any:
         """Run the module on scaled images and centred descriptions: (B, C) scores, unless the options ask for more."""
         centred = replace(net, texts=self.semantics(net.texts, memory["text_mean"]))
+        if "strength" in memory:
+            own = memory["strength"] * (features @ net.texts.T)
+            options = {**options, "own": own, "identity": memory["identity"]}
         return centred(self.scaled(features, memory), **options)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
@@ -110,7 +148,8 @@ class Ranked(Compatibility):
     head: str = hyper("bilinear", "how images meet labels: x W s", choices=("bilinear",))
     start: str = hyper(
         "auto",
-        "W before training; auto: identity where descriptions are as wide as images, else zeros",
+        "W before training, on top of the encoder's scores if there are any; auto: identity where there are none and"
+        " descriptions are of the images' encoder, else zeros",
         choices=STARTS,
     )
     positive: str = hyper(
@@ -148,7 +187,8 @@ class Ranked(Compatibility):
         width, semantics = study.features.shape[-1], study.texts.shape[-1]
         if self.start == "random":
             return torch.randn(width, semantics) / math.sqrt(width)
-        if self.start == "zeros" or (self.start == "auto" and width != semantics):
+        without_identity = self.from_encoder(study) or width != semantics or not study.aligned
+        if self.start == "zeros" or (self.start == "auto" and without_identity):
             return torch.zeros(width, semantics)
         if width != semantics:
             raise UserError(

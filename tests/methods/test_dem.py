@@ -49,7 +49,7 @@ def test_an_image_belongs_to_the_nearest_prototype() -> None:
 def test_prototypes_become_the_means_of_their_images() -> None:
     problem = toy_problem(seen=4, width=8, noise=0.3)
     studies = toy_studies(problem, [("flip", 0.0, 0)])
-    settings = {"epochs": 200, "lr": 1e-2, "weight_decay": 0.0, "evaluate": "distance"}
+    settings = {"epochs": 200, "lr": 1e-2, "weight_decay": 0.0, "evaluate": "distance", "prior": "none"}
     fitted = fit([configure("dem", settings)], studies)
     truth = torch.from_numpy(problem.train_truth)
     means = torch.stack([problem.train[truth == k].mean(0) for k in range(4)])

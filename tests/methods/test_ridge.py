@@ -6,6 +6,7 @@ There are no numbers of the authors to compare with: a linear solve is checked a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from pzsl_bench.problem.toy import toy_problem, toy_studies
 from pzsl_bench.training.fit import fit
 
 REG = 0.7
+PLAIN = {"reg": REG, "units": "absolute", "center_texts": False, "center_images": False}
 BOTH = pytest.mark.parametrize("direction", ["features", "semantics"])
 
 
@@ -32,7 +34,7 @@ def study(width: int = 6, semantics: int = 6) -> Study:
 
 
 def solved(data: Study, **settings: object) -> tuple[ClosedForm, State]:
-    method = configure("ridge", {"reg": REG, "center_texts": False, "center_images": False, **settings})
+    method = configure("ridge", {**PLAIN, "prior": "none", **settings})
     assert isinstance(method, ClosedForm)
     return method, method.solve(data)
 
@@ -63,9 +65,34 @@ def test_no_other_map_fits_better(direction: str, semantics: int) -> None:
 @BOTH
 def test_no_other_map_fits_better_when_shrunk_to_the_identity(direction: str) -> None:
     data = study()
-    weight = solved(data, direction=direction, toward="identity")[1]["weight"]
-    slope = grad(objective(data, direction, torch.eye(6, dtype=torch.float64)))(weight)
+    state = solved(data, direction=direction, prior="identity")[1]
+    identity = state["identity"] * torch.eye(6, dtype=torch.float64)
+    weight = state["weight"] + identity
+    slope = grad(objective(data, direction, identity))(weight)
     torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-9, rtol=0)
+
+
+@BOTH
+def test_no_other_multiple_of_the_identity_fits_better(direction: str) -> None:
+    data = study()
+    data = replace(data, features=data.features + data.targets @ data.texts)
+    size = solved(data, direction=direction, prior="identity", strength=1.0)[1]["identity"]
+    value = objective(data, direction, torch.zeros(6, 6, dtype=torch.float64))
+    penalty = REG * 6 * size**2
+    around = [value(factor * size * torch.eye(6).double()) - factor**2 * penalty for factor in (0.9, 1.0, 1.1)]
+    assert around[1] < min(around[0], around[2])
+
+
+@BOTH
+def test_the_fitted_pull_grows_with_the_ambiguity(direction: str) -> None:
+    problem = toy_problem(noise=1.0)
+    clear, dim = (toy_studies(problem, [("flip", rate, 0)]).of(0) for rate in (0.0, 0.6))
+    fits = []
+    for data in (clear, dim):
+        method = configure("ridge", {"direction": direction, "prior": "none"})
+        assert isinstance(method, ClosedForm)
+        fits.append(method.solve(data)["weight"].norm())
+    assert fits[1] < 0.5 * fits[0]
 
 
 def test_centring_is_an_intercept() -> None:
@@ -97,24 +124,21 @@ def unseen_accuracy(problem: Problem, name: str, settings: dict[str, object], fl
 def test_a_hard_pull_to_the_identity_gives_the_encoder_back(direction: str) -> None:
     problem = toy_problem()
     studies = toy_studies(problem, [("flip", 0.3, 0)])
-    settings = {"center_texts": False, "center_images": False, "direction": direction}
-    settings |= {"toward": "identity", "reg": 1e7}
-    scores = fit([configure("ridge", settings)], studies).score(problem.test, problem.texts)[0]
+    settings = {"direction": direction, "prior": "identity", "units": "absolute", "reg": 1e9}
+    fitted = fit([configure("ridge", settings)], studies)
+    scores = fitted.score(problem.test, problem.texts)[0]
     # A prototype's own length is the same for all texts, which are unit vectors.
-    cosines = problem.test @ problem.texts.T - (0.5 if direction == "semantics" else 0)
+    length = fitted.state["identity"][0] ** 2 / 2 if direction == "semantics" else 0
+    cosines = fitted.state["strength"][0] * problem.test @ problem.texts.T - length
     torch.testing.assert_close(scores, cosines, atol=1e-4, rtol=0)
 
 
 def test_a_pull_to_the_identity_helps_where_labels_say_little() -> None:
     problem = toy_problem(noise=1.5)
-    alone, pulled = (
-        unseen_accuracy(problem, "ridge", {"toward": toward, "reg": 10.0}, flip=0.6) for toward in ("zero", "identity")
-    )
+    alone, pulled = (unseen_accuracy(problem, "ridge", {"prior": prior}, flip=0.6) for prior in ("none", "identity"))
     assert pulled > alone + 0.1
 
 
 def test_the_identity_needs_one_space() -> None:
-    with pytest.raises(UserError, match="not 3 and 6 numbers; toward: zero"):
-        solved(study(semantics=3), toward="identity")
-    assert "alignment" in configure("ridge", {"toward": "identity"}).needs
-    assert "alignment" not in configure("ridge", {}).needs
+    with pytest.raises(UserError, match="not 3 and 6 numbers; prior: none"):
+        solved(study(semantics=3), prior="identity")

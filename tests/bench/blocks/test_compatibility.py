@@ -119,6 +119,7 @@ def test_a_positive_that_scores_best_is_one_that_the_soft_labels_allow() -> None
 
 def test_without_training_and_centring_the_identity_is_the_encoder() -> None:
     plain = {"start": "identity", "center_texts": False, "center_images": False, "epochs": 1, "lr": 1e-30}
+    plain["prior"] = "none"
     scores = fit([configure("ale", plain)] * 2, STUDIES).score(PROBLEM.test, PROBLEM.texts)
     torch.testing.assert_close(scores[0], PROBLEM.test @ PROBLEM.texts.T)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from pzsl_bench.blocks import least_squares
-from pzsl_bench.blocks.least_squares import Spectrum, eigen, minimise, moments, ridge
+from pzsl_bench.blocks.least_squares import PENALTIES, Residuals, Spectrum, eigen, minimise, moments, ridge
 
 SIZES = st.integers(1, 8)
 
@@ -110,3 +110,51 @@ def test_every_run_restarts_by_itself() -> None:
     for run in range(3):
         alone = softmax_regression(images[run], soft[run].softmax(-1), 25)
         torch.testing.assert_close(together[run], alone, atol=1e-9, rtol=1e-9)
+
+
+def hat(rows: Tensor, penalty: Tensor) -> Tensor:
+    """(N, N) what a ridge of that penalty predicts from the targets of all rows."""
+    moments_ = rows.T @ rows + penalty * torch.eye(rows.shape[1], dtype=torch.float64)
+    return rows @ torch.linalg.solve(moments_, rows.T)
+
+
+def left_out(smoother: Tensor) -> Tensor:
+    """The same without a row's own target, all rows weighing as much in their own prediction."""
+    own = smoother.diagonal().mean()
+    return (smoother - own * torch.eye(len(smoother), dtype=torch.float64)) / (1 - own)
+
+
+@pytest.mark.parametrize("images", [5, 12, 40])
+def test_the_fitted_penalty_predicts_rows_best_that_were_left_out(images: int) -> None:
+    generator = torch.Generator().manual_seed(images)
+    rows = torch.randn(images, 9, generator=generator, dtype=torch.float64)
+    targets = rows[:, :3] + 2 * torch.randn(images, 3, generator=generator, dtype=torch.float64)
+    space = Spectrum.of(rows)
+    penalties = PENALTIES * space.unit
+    misses = torch.stack([(targets - left_out(hat(rows, p)) @ targets).square().sum() for p in penalties])
+    found = space.fitted_penalty(moments(rows, targets), targets.square().sum(), images)
+    torch.testing.assert_close(found, penalties[misses.argmin()])
+    assert penalties[0] < found < penalties[-1]
+
+
+def test_the_fitted_penalty_of_two_sides_leaves_out_a_row_and_a_column() -> None:
+    generator = torch.Generator().manual_seed(2)
+    rows, columns = (torch.randn(*size, generator=generator, dtype=torch.float64) for size in ((30, 6), (8, 5)))
+    noise = 6 * torch.randn(30, 8, generator=generator, dtype=torch.float64)
+    targets = rows[:, :5] @ columns.T + noise
+    row_space, column_space = Spectrum.of(rows), Spectrum.of(columns)
+    residuals = Residuals(moments(rows, targets), moments(targets, targets))
+    found = residuals.fitted_penalty(row_space, 30, columns, column_space, 2.0)
+    # What all columns of a row share counts for nothing.
+    targets = targets - targets.mean(-1, keepdim=True)
+    among = left_out(hat(columns, torch.tensor(2.0)))
+    penalties = PENALTIES * row_space.unit
+    misses = torch.stack([(targets - left_out(hat(rows, p)) @ targets @ among).square().sum() for p in penalties])
+    torch.testing.assert_close(found, penalties[misses.argmin()])
+    assert penalties[0] < found < penalties[-1]
+
+
+def test_a_unit_of_penalty_grows_with_the_number_of_rows() -> None:
+    rows = torch.randn(30, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(Spectrum.of(torch.cat([rows] * 4)).unit, 4 * Spectrum.of(rows).unit)
+    assert Spectrum.of(torch.zeros(4, 3)).unit == 1

@@ -96,7 +96,8 @@ def test_centring_real_names_helps_unseen_classes(
     studies = problem.studies(candidates, ["a"], ["a"])
 
     def accuracy(center: bool) -> float:
-        method = configure(name, {**settings, "center_texts": center, "center_images": center})
+        plain = {"prior": "none", "units": "absolute"}
+        method = configure(name, {**settings, **plain, "center_texts": center, "center_images": center})
         [metrics] = judge(fit([method], studies), problem.exam(), problem.train, candidates, [None])
         assert metrics["T1"] is not None
         return metrics["T1"]
