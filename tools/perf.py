@@ -52,9 +52,7 @@ CASES = (
     Case("CUB size, MLP 500", *CUB, "mlp", 500, ((512, 500), (500, 150))),
     Case("CUB size, cosine adapter 500", *CUB, "cosine", 500, ((512, 500), (500, 512), (512, 150))),
 )
-MANY_CLASSES = Case(
-    "800 classes, three images each", 2400, 512, 800, "cosine", 64, ((512, 64), (64, 512), (512, 800))
-)
+MANY_CLASSES = Case("800 classes, three images each", 2400, 512, 800, "cosine", 64, ((512, 64), (64, 512), (512, 800)))
 MINING = ((CASES[0], 15), (MANY_CLASSES, 3))
 """Problems and numbers of runs at which CLIP-PZSL is timed beside PRODEN."""
 BATCH = 64
@@ -98,7 +96,8 @@ def make_studies(case: Case, runs: int, device: torch.device) -> Studies:
 def stacked(case: Case, runs: int, device: torch.device, name: str = "proden", batch: int = BATCH) -> Job:
     """A short training of a method for a stack of runs, through the harness's own trainer."""
     studies = make_studies(case, runs, device)
-    method = configure(name, {"head": case.head, "hidden": case.hidden, "batch": batch, "epochs": EPOCHS, "lr": 1e-3})
+    settings = {"head": case.head, "hidden": case.hidden, "batch": batch, "batches": 1, "epochs": EPOCHS, "lr": 1e-3}
+    method = configure(name, settings)
     assert isinstance(method, Gradient)
     studies.uniform  # noqa: B018  (candidate sets are made once per cell, not per step)
     return Job(lambda: fit([method] * runs, studies), EPOCHS * len(batch_sizes(method, case.images)), runs)
