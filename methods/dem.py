@@ -95,7 +95,8 @@ class Prototypes(nn.Module):
         "The last layer is linear: the paper's ReLU suits features that are never negative, which CLIP's are not"
         " (`last: relu`). It starts at zero.",
         "Classes are ranked by cosines, as the release does on CUB only. Prototypes of uniform candidates are too short"
-        " for distances: on the rehearsal of `shapes`, flip at 0.3, H is 68 by cosines and 50 by distances.",
+        " for distances: without the prior, on the rehearsal of `shapes`, flip at 0.3, H is 68 by cosines and 50 by"
+        " distances.",
         "AdamW with a cosine schedule replaces Adam with L2 at a constant rate, and images are fixed features.",
         "The paper learns whole prototypes (prior: none); where images and texts are from one encoder, what is learnt"
         " is added to the class's own text, c s + f(s), with c from least squares.",
