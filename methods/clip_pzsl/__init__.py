@@ -120,8 +120,8 @@ class ClipPzsl(Settings):
             scores = self._score(model, x, net.texts, memory)
             if self.block != "confidences":
                 return scores
-            evidence = self.evidence_share * visual_evidence(memory, features, None, self.evidence_images)
-            seen = evidence.shape[-1]
+            evidence = visual_evidence(memory, features, None, self.evidence_images) - memory["level"]
+            evidence, seen = self.evidence_share * evidence, evidence.shape[-1]
             return torch.cat([scores[:, :seen] + evidence, scores[:, seen:]], dim=1)
 
         scores: Tensor = net(features, within=within)

@@ -7,6 +7,9 @@ every image lends an embedding that evidence, less its own part in it:
     S_j = sum_i T_ij v_i,   n_j = sum_i T_ij             kept up to date as confidences change
     g_ij = cos(v_i, S_j - T_ij v_i) s(n_j - T_ij)        s(n) = n^2 / (n^2 + many^2)
 
+Where unseen classes take part, the level of the evidence, its mean over the training images and their confidences, is
+taken off: an image of a seen class then has no head start by evidence that no unseen class can have.
+
 An image that took part in its own evidence would confirm whatever it is believed to be. A mean of few images says
 little, and s leaves it out. A new image has no part in S_j, and T_ij = 0.
 """
@@ -19,19 +22,23 @@ from torch import Tensor
 from pzsl_bench.contract import State, normalise
 
 TINY = 1e-6
+LEVEL_RATE = 0.1
+"""Share of the newest batch in the running mean of the evidence."""
 
 
 def first_sums(features: Tensor, confidences: Tensor) -> State:
     """The mean of all images (N, d), and sums and counts of the classes by their confidences (N, K)."""
     mean = features.mean(0)
-    return {"mean": mean, "sums": confidences.T @ normalise(features - mean), "count": confidences.sum(0)}
+    sums = confidences.T @ normalise(features - mean)
+    return {"mean": mean, "sums": sums, "count": confidences.sum(0), "level": features.new_zeros(())}
 
 
-def changed_sums(memory: State, features: Tensor, before: Tensor, after: Tensor) -> State:
-    """Sums and counts after the confidences of these images (B, K) changed."""
+def changed_sums(memory: State, features: Tensor, before: Tensor, after: Tensor, evidence: Tensor) -> State:
+    """Sums, counts and level after the confidences of these images (B, K), with this evidence, changed."""
     change = after - before
     images = normalise(features - memory["mean"])
-    return {"sums": memory["sums"] + change.T @ images, "count": memory["count"] + change.sum(0)}
+    level = torch.lerp(memory["level"], (after * evidence).sum(-1).mean(), LEVEL_RATE)
+    return {"sums": memory["sums"] + change.T @ images, "count": memory["count"] + change.sum(0), "level": level}
 
 
 def visual_evidence(memory: State, features: Tensor, own: Tensor | None, many: float | Tensor) -> Tensor:

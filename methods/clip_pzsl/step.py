@@ -40,6 +40,8 @@ class Mined(NamedTuple):
     soft: Tensor | None = None
     """(B, K) their softmax."""
     remembered: State | None = None
+    evidence: Tensor | None = None
+    """(B, K) of the other images of each class; only with `block: confidences`."""
     """Sums and counts of the images of every class, of this batch and earlier ones; None where none are stored."""
 
 
@@ -62,8 +64,8 @@ def training_step(settings: Settings, model: Model, x: Tensor, batch: Batch) -> 
     with torch.no_grad():
         after = refreshed(settings, model, constant, batch, walls)
         memory = {**stored(settings, centres, mined.target_centres.detach()), **(mined.remembered or {})}
-        if settings.block == "confidences" and after is not None:
-            memory |= changed_sums(batch.memory, batch.features, batch.weights, after)
+        if mined.evidence is not None and after is not None:
+            memory |= changed_sums(batch.memory, batch.features, batch.weights, after, mined.evidence)
         update = Update(after, memory, notes=notes(weights, mined, batch))
     return loss, update
 
@@ -76,7 +78,7 @@ def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Ba
         cosines = x @ embeddings.T
         if settings.block == "confidences":
             evidence = visual_evidence(batch.memory, batch.features, batch.weights, settings.evidence_images)
-            cosines = cosines + settings.evidence_share * evidence
+            return Mined(centres, embeddings, cosines + settings.evidence_share * evidence, evidence=evidence)
         return Mined(centres, embeddings, cosines)
     scores = block.scores(x, centres, settings.assignment_sharpness * model.scale)
     hidden = batch.dice["hide"] < settings.hide if "hide" in batch.dice else None
