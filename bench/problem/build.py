@@ -58,6 +58,7 @@ def build_problem(
         train_tags=None if tags is None else tags[np.ix_(train, np.array(source.seen))],
         test_tags=None if tags is None else tags[np.ix_(test, np.array(order))],
         top=() if tags is None else source.top,
+        untunable=source.untunable,
     )
 
 

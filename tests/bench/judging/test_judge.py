@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from replay import fixture
 
 from pzsl_bench.contract import configure
+from pzsl_bench.judging.calibration import chosen_biases
 from pzsl_bench.judging.judge import (
     Answers,
-    best_biases,
     chunks,
     class_accuracy,
     harmonic,
@@ -125,7 +125,7 @@ def test_calibration_raises_the_harmonic_mean_of_a_biased_method() -> None:
         studies.draws,
     )
     methods = [configure("eszsl", {})] * 4
-    biases = best_biases(fit(methods, rehearsed), small.exam())
+    biases = chosen_biases([(fit(methods, rehearsed), small.exam())], problem.seen / problem.unseen)
     metrics = judge(fit(methods, studies), problem.exam(), problem.train, studies.candidates, biases)
     raw, calibrated = (np.mean([m[k] for m in metrics]) for k in ("H", "H_cal"))
     assert calibrated > raw + 0.05
