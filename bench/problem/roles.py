@@ -86,7 +86,8 @@ def roles_of(dataset: str, source: Source) -> Roles | None:
     """
     if source.labels is None or not source.unseen:
         return None
-    number = {k: i for i, k in enumerate(source.seen)}
-    truth = np.array([number[k] for k in source.labels[source.training].tolist()], dtype=np.int64)
+    number = np.full(len(source.class_names), -1, dtype=np.int64)
+    number[list(source.seen)] = np.arange(len(source.seen))
     names = tuple(source.class_names[k] for k in source.seen)
-    return Roles(dataset, truth, names, tuple(number[k] for k in source.validation), source.untunable)
+    validation = tuple(int(number[k]) for k in source.validation)
+    return Roles(dataset, number[source.labels[source.training]], names, validation, source.untunable)
