@@ -271,12 +271,13 @@ def _mark(entries: dict[tuple[Row, Column], Entry], rows: Sequence[Row], column:
     """Mark best and second best in a column.
 
     Ranked are inductive methods that were not given true labels, and of these the ones with the most seeds. Means are
-    compared as they are printed, so that equal numbers get the same mark.
+    compared as they are printed, so that equal numbers get the same mark. Nobody is best at 0.0.
     """
     ranked = [row for row in rows if not row.reveals_truth and not row.transductive]
     comparable = [place for row in ranked if (place := (row, column)) in entries]
     most_seeds = max((entries[place].n for place in comparable), default=0)
     comparable = [place for place in comparable if entries[place].n == most_seeds]
+    comparable = [place for place in comparable if float(number(entries[place].mean)) > 0]
     ranks = sorted({number(entries[place].mean) for place in comparable}, key=float, reverse=True)
     names: tuple[Mark, ...] = ("best", "second")
     for place in comparable:
