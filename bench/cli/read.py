@@ -60,7 +60,7 @@ def table(
       pzsl-bench table --grid quick --metric T1 --format latex --out tables/t1.tex
     """
     from pzsl_bench.planning.options import Options
-    from pzsl_bench.records.frame import frame
+    from pzsl_bench.records.frame import frame, gaps
 
     loaded, plan = load_plan(grid, sets, encoder, Options(results=folder(results), data=data, cache=cache))
     records = plan.records()
@@ -71,7 +71,8 @@ def table(
     from pzsl_bench.reports.tables import table as table_of
 
     metric = metric or main_metrics(records)[0]
-    hand_over(table_of(frame(records), metric, fmt=fmt.value, seeds=len(loaded.axes.seeds)), out)
+    seeds = len(loaded.axes.seeds)
+    hand_over(table_of(frame(records), metric, fmt=fmt.value, seeds=seeds, gaps=gaps(records, metric)), out)
 
 
 def export(

@@ -48,7 +48,7 @@ def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) 
         complain(f"{without_result} cells failed; their records under {options.results / 'records'} say why")
     lacking = sum(bool(planned.lack) for planned in plan.cells)
     if lacking:
-        complain(f"{lacking} cells are left out: their datasets lack what their methods need")
+        complain(f"{lacking} cells are left out, for the reasons given at the start")
     blocked = states.get("blocked", 0) - lacking + outcome.blocked
     if blocked:
         complain(f"{blocked} cells are blocked: their data or weights are not here (pzsl-bench doctor)")
@@ -117,9 +117,11 @@ def describe_plan(plan: Plan, *, retry_failed: bool = False, fresh: bool = False
     elif states.get("blocked", 0) > (lacking := sum(bool(planned.lack) for planned in plan.cells)):
         lines.append("  nothing can run: data or weights are missing (pzsl-bench doctor)")
     elif lacking == len(plan.cells):
-        lines.append("  nothing can run: the datasets lack what the methods need")
+        why = next(planned.lack for planned in plan.cells if planned.lack)
+        lines.append(f"  nothing can run: {why}")
     else:
         lines.append("  nothing to do")
+    lines += [f"  {remark}" for remark in plan.remarks]
     return "\n".join(lines)
 
 

@@ -85,6 +85,8 @@ class Source:
     """
     top: tuple[int, ...] = (3, 5)
     """Numbers k for precision and recall at the k highest-scored tags of an image, where images have tags."""
+    untunable: str = ""
+    """Why nothing may be chosen on the training images, as the end of a sentence; empty where it may."""
 
     def __post_init__(self) -> None:
         if (self.labels is None) == (self.tags is None):

@@ -32,6 +32,9 @@ CHUNK = 2**24
 WITHIN = (3, 5)
 """Distances from the true class that count as right for ordinal classes, as in the literature on facial ages."""
 
+CALIBRATED = ("U_cal", "S_cal", "H_cal", "gamma")
+"""The metrics with calibrated stacking; they need a rehearsal."""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -58,13 +61,22 @@ def class_accuracy(truth: Ints, predicted: Ints, classes: range | Ints) -> float
 
 
 def harmonic(seen: float, unseen: float) -> float:
-    """2 S U / (S + U), and 0 when both are 0."""
-    return 2 * seen * unseen / (seen + unseen) if seen + unseen > 0 else 0.0
+    """2 S U / (S + U), and 0 when both are 0; NaN if one of them is, since a mean of one side would be no such mean."""
+    return float(harmonic_means(np.array(seen), np.array(unseen)))
+
+
+def harmonic_means(seen: Reals, unseen: Reals) -> Reals:
+    """The same for arrays."""
+    total = seen + unseen
+    return np.where(total == 0, 0.0, 2 * seen * unseen / np.where(total == 0, 1.0, total))
 
 
 @dataclass(frozen=True)
 class Stacking:
-    """The calibrated-stacking curve: a bias on unseen scores is raised until every image is called unseen."""
+    """The calibrated-stacking curve: a bias on unseen scores is raised until every image is called unseen.
+
+    A side without images has NaN in place of accuracies, and so have the area and every harmonic mean.
+    """
 
     bias: Reals
     """Distinct biases at which predictions change from seen to unseen, ascending; point j + 1 is at bias[j]."""
@@ -80,8 +92,7 @@ class Stacking:
 
     def harmonics(self) -> Reals:
         """H at every point of the curve."""
-        total = self.seen + self.unseen
-        return np.where(total > 0, 2 * self.seen * self.unseen / np.where(total > 0, total, 1), 0.0)
+        return harmonic_means(self.seen, self.unseen)
 
     def best_bias(self) -> float:
         """The bias of the largest H; -inf if H is largest before any prediction changes."""
@@ -102,7 +113,12 @@ def stacking(truth: Ints, answers: Answers, seen: int, classes: int) -> Stacking
     gained = np.where(~from_seen & (answers.unseen == truth), weight, 0.0)
     falls = np.concatenate([[0.0], np.bincount(point, lost, len(bias)).cumsum()])
     rises = np.concatenate([[0.0], np.bincount(point, gained, len(bias)).cumsum()])
-    return Stacking(bias, np.maximum(lost.sum() - falls, 0.0), rises)
+    falling = np.maximum(lost.sum() - falls, 0.0)
+    return Stacking(
+        bias,
+        falling if from_seen.any() else np.full_like(falling, np.nan),
+        rises if not from_seen.all() else np.full_like(rises, np.nan),
+    )
 
 
 def scores_unseen(fitted: Fitted, exam: Exam) -> bool:
@@ -165,11 +181,6 @@ def unseen_accuracies(fitted: Fitted, exam: Exam) -> list[float | None]:
     return values
 
 
-def best_biases(fitted: Fitted, exam: Exam) -> list[float | None]:
-    """The bias of the largest H for every run: chosen on the exam of a rehearsal, applied in the real exam."""
-    return [curve.best_bias() if curve else None for curve in curves(fitted, exam)]
-
-
 def judge(
     fitted: Fitted, exam: Exam, train: Tensor, candidates: Tensor, biases: Sequence[float | None]
 ) -> list[dict[str, float | None]]:
@@ -211,7 +222,11 @@ def seen_metrics(truth: Ints, predicted: Ints, exam: Exam) -> dict[str, float | 
 
 
 def zero_shot_metrics(exam: Exam, answers: Answers, bias: float | None) -> dict[str, float | None]:
-    """T1, U, S, H, and the same with calibrated stacking (suffix _cal) at a bias from a rehearsal."""
+    """T1, U, S, H, AUSUC, and U, S and H with calibrated stacking (suffix _cal) at a bias from rehearsals.
+
+    What cannot be had is NaN or None: S without images of seen classes, T1 and U without those of unseen ones, H and
+    AUSUC without either, and everything calibrated without a bias.
+    """
     classes = len(exam.texts)
     from_seen, seen, unseen = exam.truth < exam.seen, range(exam.seen), range(exam.seen, classes)
 
@@ -230,10 +245,10 @@ def zero_shot_metrics(exam: Exam, answers: Answers, bias: float | None) -> dict[
         "H": harmonic(S, U),
         "AUSUC": stacking(exam.truth, answers, exam.seen, classes).area,
     }
-    if bias is not None:
-        S, U = seen_and_unseen(bias)
-        metrics |= {"U_cal": U, "S_cal": S, "H_cal": harmonic(S, U), "gamma": bias}
-    return metrics
+    if bias is None:
+        return metrics | dict.fromkeys(CALIBRATED)
+    S, U = seen_and_unseen(bias)
+    return metrics | dict(zip(CALIBRATED, (U, S, harmonic(S, U), bias), strict=True))
 
 
 def _share(right: NDArray[np.bool_]) -> float:

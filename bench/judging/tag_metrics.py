@@ -142,6 +142,7 @@ def tag_metrics(
     """All metrics of (M, C) scores, of which the first `seen` columns are the seen tags.
 
     Among the seen tags (_seen) and, where there are unseen tags, among the unseen tags (_zsl) and among all (_gzsl).
+    None where no image has any of the tags.
     """
     sides = {"seen": slice(0, seen)}
     parts: dict[str, tuple[str, ...]] = {"seen": ("seen",)}
@@ -169,7 +170,9 @@ def tag_metrics(
     for part, of_part in columns.items():
         hits = hits_at(scores[:, of_part], tags[:, of_part], top)
         for preset in presets:
-            rows, end = counted[preset.name, part], f"{part}{preset.suffix}"
+            # No tag of the part occurs: whatever is predicted would be a 0 of nothing.
+            rows = counted[preset.name, part] & bool(present[part].any())
+            end = f"{part}{preset.suffix}"
             of_tags = np.concatenate([precisions[preset.name, part, side] for side in parts[part]])
             metrics[f"mAP_{end}"] = mean_precision(of_tags, has_images[of_part], preset) if rows.any() else None
             for number in top:

@@ -18,6 +18,7 @@ from pzsl_bench.judging.tag_metrics import VERSION as TAG_METRICS
 from pzsl_bench.planning.draws import search_ranges
 from pzsl_bench.planning.offers import offers
 from pzsl_bench.planning.options import Options
+from pzsl_bench.problem.roles import Roles, roles_of
 from pzsl_bench.records.cell import PROTOCOL, Cell
 from pzsl_bench.selecting.rules import SELECTION
 from pzsl_bench.synonyms.space import VERSION as SPACES
@@ -49,6 +50,10 @@ class Facts:
     task: str
     """`classes` or `tags`: what is asked of its images."""
     class_names: tuple[str, ...]
+    roles: Roles | None
+    """Who plays what in its rehearsals; None where there is nothing to rehearse for."""
+    untunable: str
+    """Why nothing may be chosen on it, as the end of a sentence; empty where it may."""
 
 
 def dataset_facts(cell: Cell, options: Options, problems: list[str]) -> Facts | None:
@@ -67,7 +72,8 @@ def dataset_facts(cell: Cell, options: Options, problems: list[str]) -> Facts | 
         }
         if source.task == "tags":
             identity |= {"task": source.task, "tag_metrics": TAG_METRICS, "top": list(source.top)}
-        return Facts(identity, offers(source, cell.encoder), source.task, source.class_names)
+        roles = roles_of(cell.dataset, source)
+        return Facts(identity, offers(source, cell.encoder), source.task, source.class_names, roles, source.untunable)
     except MissingDataError as missing:
         problems.append(str(missing))
         return None

@@ -9,7 +9,9 @@ from pzsl_bench.data.ambiguity import AMBIGUITIES
 from pzsl_bench.data.source import Source
 from pzsl_bench.encoding.wording import split_wording
 from pzsl_bench.planning.tasks import misfit
+from pzsl_bench.problem.roles import Roles
 from pzsl_bench.records.cell import Cell
+from pzsl_bench.selecting.rules import find_rule
 
 LACKS = {
     "texts": "{who} needs class texts; {dataset} has none",
@@ -65,6 +67,21 @@ def lack_of(
         for need in sorted(needs - offered, reverse=True):
             return lacks.setdefault((cell.dataset, name, need), _sentence(need).format(who=who, dataset=cell.dataset))
     return ""
+
+
+def no_choice(cell: Cell, roles: Roles | None, untunable: str, lacks: dict[tuple[str, str, str], str]) -> str:
+    """A sentence about why the cell's rule of selection has nothing to choose by; empty if it has.
+
+    `lacks` collects the sentences, one for each rule and dataset.
+    """
+    rule = find_rule(cell.select)
+    why = untunable if rule.draws else ""
+    if not why and rule.folds:
+        why = roles.lack(rule.folds, rule.one_sided) if roles else "it has no unseen classes to rehearse for"
+    if not why:
+        return ""
+    sentence = f"select: {cell.select} cannot choose anything on {cell.dataset}: {why}"
+    return lacks.setdefault((cell.dataset, cell.select, "select"), sentence)
 
 
 def _sentence(need: str) -> str:

@@ -16,7 +16,7 @@ from pzsl_bench.contract.settings import may_vary
 from pzsl_bench.data.source import find_dataset
 from pzsl_bench.planning.grid import Grid
 from pzsl_bench.planning.identity import Facts, dataset_facts, names_identity, result_identity
-from pzsl_bench.planning.offers import lack_of
+from pzsl_bench.planning.offers import lack_of, no_choice
 from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.tasks import check_tasks
 from pzsl_bench.records.cell import Cell
@@ -63,6 +63,8 @@ class Plan:
     """What making this plan took."""
     costs: dict[tuple[str, str], float] = field(default_factory=dict)
     """Median seconds that one training of (dataset, method) took in the past."""
+    remarks: tuple[str, ...] = ()
+    """Which metrics cannot be had on which dataset, and why."""
 
     def todo(self, retry_failed: bool = False, fresh: bool = False) -> list[Planned]:
         """The cells to compute now."""
@@ -117,6 +119,7 @@ def make_plan(grid: Grid, options: Options) -> Plan:
     facts: dict[tuple[str, str], Facts | None] = {}
     tasks: dict[str, str] = {}
     fingerprints: dict[str, str] = {}
+    remarks: dict[str, str] = {}
     for cell in grid.cells():
         place = (cell.dataset, cell.encoder)
         if place not in facts:
@@ -129,7 +132,12 @@ def make_plan(grid: Grid, options: Options) -> Plan:
             data_identity = {**place_facts.identity, **names}
         identity = result_identity(cell, method, data_identity)
         result_hash = identity_hash(identity)
-        lack = lack_of(cell, method, place_facts.task, place_facts.offers, lacks) if place_facts else ""
+        lack = ""
+        if place_facts:
+            lack = lack_of(cell, method, place_facts.task, place_facts.offers, lacks)
+            lack = lack or no_choice(cell, place_facts.roles, place_facts.untunable, lacks)
+            if place_facts.roles and (why := place_facts.roles.lack()):
+                remarks[cell.dataset] = f"{cell.dataset}: no calibrated metric, since no rehearsal can be held: {why}"
         record = None if lack else records.find(cell, result_hash)
         state = State.BLOCKED if lack or not place_facts else _state(cell, result_hash, record, records)
         cells.append(Planned(cell, method, identity, result_hash, state, record, lack))
@@ -137,7 +145,7 @@ def make_plan(grid: Grid, options: Options) -> Plan:
     problems += lacks.values()
     problems += records.problems
     problems += [f"plug-in left out: {reason}" for reason in METHODS.broken.values()]
-    return Plan(grid.name, cells, problems, time.perf_counter() - started, _costs(cells))
+    return Plan(grid.name, cells, problems, time.perf_counter() - started, _costs(cells), tuple(remarks.values()))
 
 
 def _state(cell: Cell, result_hash: str, record: Record | None, records: Records) -> State:

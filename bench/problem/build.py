@@ -60,6 +60,7 @@ def build_problem(
         top=() if tags is None else source.top,
         # Texts that a source does not bring were encoded, by the encoder of the images.
         aligned=source.is_aligned or (source.texts is None and texts.shape[1] > 0),
+        untunable=source.untunable,
     )
 
 

@@ -11,16 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl_bench.base import randomness
 from pzsl_bench.contract import ClassTexts
 from pzsl_bench.contract.text_tower import Tower
 from pzsl_bench.data.ambiguity import Labelled
 from pzsl_bench.data.tag_corruption import Marks
 from pzsl_bench.problem.exam import Exam
+from pzsl_bench.problem.roles import Roles
 from pzsl_bench.problem.studies import Studies
-
-HELD_OUT = 0.2
-"""Share of the training images of each fitted class that the rehearsal keeps for its own exam."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,8 @@ class Problem:
     """(C, L) the class names as the text tower reads them; only if asked for."""
     aligned: bool = True
     """Whether images and class texts lie in one space, as those of one encoder do."""
+    untunable: str = ""
+    """Why nothing may be chosen on this dataset, if so."""
 
     def to(self, device: torch.device) -> Problem:
         """The same problem on a device."""
@@ -109,23 +108,20 @@ class Problem:
         return Exam(self.test, *truths, self.test_tags, self.train_tags, self.top)
 
     @property
-    def can_rehearse(self) -> bool:
-        """Whether there are unseen classes to choose settings for, and validation classes to choose them by.
+    def roles(self) -> Roles | None:
+        """The parts of seen classes and their images in rehearsals; None where there is nothing to rehearse for.
 
         Tags are not rehearsed: the methods for tags in the literature calibrate nothing.
         """
-        return self.test_tags is None and len(self.class_names) > self.seen and len(self.validation) > 0
+        if self.test_tags is not None or not self.unseen:
+            return None
+        names = self.class_names[: self.seen]
+        return Roles(self.name, self.train_truth, names, self.validation, self.untunable)
 
-    def acting(self, fold: int) -> tuple[int, ...]:
-        """The seen classes that act as the unseen ones in a fold: in fold 0 the validation classes, then others.
-
-        All folds are of one size, and no class acts twice before all classes have acted.
-        """
-        others = [k for k in range(self.seen) if k not in self.validation]
-        shuffled = randomness.permutation(randomness.key("rehearsal", self.name, "folds"), len(others))
-        turns = [*self.validation, *(others[i] for i in shuffled)]
-        size = len(self.validation)
-        return tuple(turns[(fold * size + i) % self.seen] for i in range(size))
+    @property
+    def unseen(self) -> int:
+        """The number of unseen classes."""
+        return len(self.class_names) - self.seen
 
     def rehearsal(self, fold: int = 0) -> tuple[Problem, NDArray[np.int64], NDArray[np.int64]]:
         """A rehearsal of this problem with seen classes only, and the training rows and classes that it is fitted on.
@@ -134,15 +130,10 @@ class Problem:
         test images. Whatever is chosen (calibration, tuning) is chosen on rehearsals: no test image and no unseen class
         takes part in it.
         """
-        held_out = self.acting(fold)
-        fitted = np.array([k for k in range(self.seen) if k not in held_out], dtype=np.int64)
-        acting = np.array(held_out, dtype=np.int64)
-        for_exam = np.zeros(len(self.train_truth), dtype=bool)
-        for k in fitted:
-            rows = np.flatnonzero(self.train_truth == k)
-            order = randomness.permutation(randomness.key("rehearsal", self.name, self.class_names[k]), len(rows))
-            for_exam[rows[order[: int(HELD_OUT * len(rows))]]] = True
-        fits = np.isin(self.train_truth, fitted) & ~for_exam
+        roles = self.roles
+        assert roles is not None
+        fitted, acting = roles.fitted(fold), np.array(roles.acting(fold), dtype=np.int64)
+        fits = np.isin(self.train_truth, fitted) & ~roles.seen_test(fold)
         classes = np.concatenate([fitted, acting])
         number = np.full(self.seen, -1, dtype=np.int64)
         number[classes] = np.arange(len(classes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when the meaning of a result changes for every method: splits, metrics, candidate sets."""
 
 Scalar = str | int | float | bool

@@ -57,6 +57,15 @@ def frame(records: Iterable[Record]) -> DataFrame:
     return table
 
 
+def gaps(records: Iterable[Record], metric: str) -> list[str]:
+    """Sentences that say on which datasets a metric could not be had, and why."""
+    datasets: dict[str, list[str]] = {}
+    for record in records:
+        if metric in record.absent and record.dataset not in datasets.setdefault(record.absent[metric], []):
+            datasets[record.absent[metric]].append(record.dataset)
+    return [f"on {', '.join(names)}: {reason}." for reason, names in datasets.items()]
+
+
 def _usual_metrics(metrics: set[str]) -> tuple[str, ...]:
     """The metrics that have a column in any case: those of classes, of tags, or of both where both kinds occur."""
     tags = {name for name in metrics if is_tag_metric(name)}

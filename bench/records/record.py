@@ -73,6 +73,8 @@ class Record(BaseModel):
     """The chosen epoch; None for the end of the training."""
     trials: list[Trial] = []
     """Every draw with the settings that it changes, its best epoch and the criterion there."""
+    absent: dict[str, str] = {}
+    """For metrics that could not be had on this data, the reason as the end of a sentence."""
     error: str | None = None
     """The traceback of a failed cell."""
 

@@ -120,6 +120,8 @@ def _values(records: Sequence[Record], metric: str) -> list[float]:
     done = [record for record in records if record.status is Status.DONE]
     values = [value for record in done if (value := record.metrics.get(metric)) is not None]
     if done and not values:
+        if reason := done[0].absent.get(metric):
+            raise UserError(f"{done[0].row} has no {metric} on {done[0].dataset}: {reason}")
         known = [name for name, value in done[0].metrics.items() if value is not None]
         raise UserError(f"{done[0].row} has no such result on {done[0].dataset}: {unknown('metric', metric, known)}")
     return values

@@ -54,13 +54,14 @@ def main_metrics(records: Iterable[Record]) -> tuple[str, ...]:
 
 def write_tables(grid: Grid, records: list[Record], results: Path) -> str:
     """Write the tables as Markdown and LaTeX; returns them as text for the terminal."""
-    from pzsl_bench.records.frame import frame
+    from pzsl_bench.records.frame import frame, gaps
     from pzsl_bench.reports.tables import table
 
     tidy, seeds, metrics = frame(records), len(grid.axes.seeds), main_metrics(records)
+    gaps_of = {metric: gaps(records, metric) for metric in metrics}
     for (metric, fmt), path in table_paths(results, grid.name, metrics).items():
-        write(path, table(tidy, metric, fmt=fmt, seeds=seeds))
-    return "\n\n".join(table(tidy, metric, seeds=seeds).rstrip() for metric in metrics)
+        write(path, table(tidy, metric, fmt=fmt, seeds=seeds, gaps=gaps_of[metric]))
+    return "\n\n".join(table(tidy, metric, seeds=seeds, gaps=gaps_of[metric]).rstrip() for metric in metrics)
 
 
 def write_grid(grid: Grid, results: Path) -> bool:

@@ -130,6 +130,7 @@ def _notes(layout: Layout) -> list[str]:
     notes += [f"[{rule.name}]: {rule.meaning}." for rule in {rule.name: rule for rule in chosen.values()}.values()]
     if layout.incomplete:
         notes.append(f"(k/{layout.seeds}): only k of {layout.seeds} seeds; ranked only where no other has more.")
+    notes += [f"{DASH} {gap}" for gap in layout.gaps]
     left_out = [f"{n} {what}" for n, what in ((layout.failed, "failed"), (layout.diverged, "diverged")) if n]
     if left_out:
         is_one = layout.failed + layout.diverged == 1

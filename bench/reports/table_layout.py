@@ -84,6 +84,8 @@ class Layout:
     percent: bool
     failed: int
     diverged: int
+    gaps: Sequence[str] = ()
+    """Why entries have no number although the cell has a result, in sentences."""
 
     @property
     def title(self) -> str:
@@ -101,7 +103,7 @@ class Layout:
         return len({(c.dataset, c.ambiguity, c.rate) for c in self.columns}) < len(self.columns)
 
 
-def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
+def arrange(frame: DataFrame, metric: str, seeds: int | None = None, gaps: Sequence[str] = ()) -> Layout:
     """The layout of a table: rows, columns, and entries with mean, std and mark."""
     if metric not in metric_columns(frame):
         raise unknown("metric", metric, metric_columns(frame))
@@ -124,7 +126,7 @@ def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
         for place, v in values.items()
     }
     if not entries:
-        _refuse_absent(records, metric)
+        _refuse_absent(records, metric, gaps)
     if percent:
         for column in columns:
             _mark(entries, rows, column)
@@ -138,6 +140,7 @@ def arrange(frame: DataFrame, metric: str, seeds: int | None = None) -> Layout:
         percent=percent,
         failed=counts[Status.FAILED],
         diverged=counts[Status.DIVERGED],
+        gaps=gaps,
     )
 
 
@@ -250,7 +253,7 @@ def _refuse_unlike(records: Sequence[dict[str, Any]]) -> None:
             )
 
 
-def _refuse_absent(records: Sequence[dict[str, Any]], metric: str) -> None:
+def _refuse_absent(records: Sequence[dict[str, Any]], metric: str, gaps: Sequence[str]) -> None:
     """Refuse a table without any number, unless no record has a result at all."""
     done = [record for record in records if record["status"] == Status.DONE]
     # NaN, the absent number, is not equal to itself.
@@ -260,6 +263,7 @@ def _refuse_absent(records: Sequence[dict[str, Any]], metric: str) -> None:
             name for name in (*NAMES, *sorted(filter(is_tag_metric, metrics))) if name in metrics - {*PLAIN}
         )
         why = ", which takes unseen classes and a method that can score them" if metric in ZERO_SHOT else ""
+        why = f" ({'; '.join(gap.removesuffix('.') for gap in gaps)})" if gaps else why
         raise UserError(f"no result of this grid has {metric}{why}; there is: {known}")
 
 
@@ -267,12 +271,13 @@ def _mark(entries: dict[tuple[Row, Column], Entry], rows: Sequence[Row], column:
     """Mark best and second best in a column.
 
     Ranked are inductive methods that were not given true labels, and of these the ones with the most seeds. Means are
-    compared as they are printed, so that equal numbers get the same mark.
+    compared as they are printed, so that equal numbers get the same mark. Nobody is best at 0.0.
     """
     ranked = [row for row in rows if not row.reveals_truth and not row.transductive]
     comparable = [place for row in ranked if (place := (row, column)) in entries]
     most_seeds = max((entries[place].n for place in comparable), default=0)
     comparable = [place for place in comparable if entries[place].n == most_seeds]
+    comparable = [place for place in comparable if float(number(entries[place].mean)) > 0]
     ranks = sorted({number(entries[place].mean) for place in comparable}, key=float, reverse=True)
     names: tuple[Mark, ...] = ("best", "second")
     for place in comparable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ from pzsl_bench.contract import Method
 from pzsl_bench.data.ambiguity import LabelSets, allowed, mask_hash
 from pzsl_bench.encoding.cache import cache_root
 from pzsl_bench.judging.disambiguation import DisambiguationCurve
-from pzsl_bench.judging.judge import judge
+from pzsl_bench.judging.judge import CALIBRATED, judge
 from pzsl_bench.judging.tag_judge import judge_tags
 from pzsl_bench.planning.draws import configurations
 from pzsl_bench.planning.identity import cell_key, draw_key
@@ -25,13 +25,14 @@ from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.plan import Planned
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.folds import Problems, size
+from pzsl_bench.problem.problem import Problem
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.records.cell import Cell
 from pzsl_bench.records.record import Record, Status
 from pzsl_bench.records.store import Records
 from pzsl_bench.running.environment import allow_tf32, environment
 from pzsl_bench.running.opened import Opened, candidate_sets, load_problem, open_dataset
-from pzsl_bench.selecting.rules import find_rule
+from pzsl_bench.selecting.rules import Rule, find_rule
 from pzsl_bench.selecting.selection import Rehearsal, Task, averaged, select
 from pzsl_bench.selecting.trials import Choice
 from pzsl_bench.training import memory
@@ -119,12 +120,14 @@ def train_and_judge(
     keys, draws = [cell_key(p.cell) for p in cells], [draw_key(p.cell) for p in cells]
     studies, exam = problems.studies(torch.from_numpy(np.stack(masks)), keys, draws), problems.exam()
     rule, method = find_rule(cells[0].cell.select), cells[0].method
+    reasons = [no_rehearsal(problem, rule) for problem in problems.each]
     task = Task(
         dataset=cells[0].cell.dataset,
         studies=_truth_for_bounds(method, studies, problems.truths),
         candidates=studies.candidates,
         truth=torch.from_numpy(exam.train_truth).to(device) if rule.reveals_truth else None,
-        rehearsals=lambda fold: rehearsals_of(method, problems, studies, fold),
+        rehearsals=lambda fold: rehearsals_of(method, rule, problems, studies, fold),
+        no_rehearsal=next(filter(None, reasons), ""),
         observer=lambda runs: _observer(cells[0].cell.dataset, runs, studies, exam),
     )
     with times.timed("training"):
@@ -149,6 +152,7 @@ def train_and_judge(
             seconds=seconds / len(cells),
             stack=len(cells),
             choice=selected.choices[i],
+            absent=why_absent(metrics[i], exam.of(i), problems.each[i]) if alive[i] else {},
         )
         for i, planned in enumerate(cells)
     ]
@@ -163,11 +167,11 @@ def _observer(dataset: str, cells: Tensor, studies: Studies, exam: Exam) -> Disa
     return DisambiguationCurve(dataset, studies.of_runs(cells), sets, truth)
 
 
-def rehearsals_of(method: Method, problems: Problems, studies: Studies, fold: int) -> list[Rehearsal]:
+def rehearsals_of(method: Method, rule: Rule, problems: Problems, studies: Studies, fold: int) -> list[Rehearsal]:
     """The rehearsals of a fold, with seen classes only: one for the runs of each problem that can rehearse."""
     device, rehearsals = studies.candidates.device, []
     for problem, runs in problems.groups():
-        if not problem.can_rehearse:
+        if no_rehearsal(problem, rule):
             continue
         rehearsal_problem, rows, classes = problem.rehearsal(fold)
         candidates = studies.candidates[torch.tensor(runs, device=device)]
@@ -178,8 +182,31 @@ def rehearsals_of(method: Method, problems: Problems, studies: Studies, fold: in
             rehearsal_problem.studies(candidates, keys, draws),
             Problems((rehearsal_problem,) * len(runs)).truths,
         )
-        rehearsals.append(Rehearsal(runs, rehearsal_studies, rehearsal_problem.exam()))
+        ratio = problem.seen / problem.unseen
+        rehearsals.append(Rehearsal(runs, rehearsal_studies, rehearsal_problem.exam(), ratio))
     return rehearsals
+
+
+def no_rehearsal(problem: Problem, rule: Rule) -> str:
+    """Why the rehearsals of a problem cannot be held that a rule needs, or that calibrate; empty if they can."""
+    if problem.roles is None:
+        return "there are no unseen classes"
+    return problem.roles.lack(max(1, rule.folds), rule.one_sided)
+
+
+def why_absent(metrics: Mapping[str, float | None], exam: Exam, problem: Problem) -> dict[str, str]:
+    """For every metric without a value, the reason as the end of a sentence."""
+    if exam.tags is not None:
+        return {}
+    from_seen = exam.truth < exam.seen
+    sides = "" if from_seen.any() else "no test image is of a seen class"
+    sides = sides or ("no test image is of an unseen class" if from_seen.all() else "")
+    reasons: dict[str, str] = {}
+    for name in (name for name, value in metrics.items() if value is None):
+        lack = problem.roles.lack() if problem.roles is not None and name in CALIBRATED else ""
+        if why := sides or (lack and f"no rehearsal can be held, since {lack}"):
+            reasons[name] = why
+    return reasons
 
 
 def _truth_for_bounds(method: Method, studies: Studies, truths: Callable[[], LabelSets]) -> Studies:
@@ -222,6 +249,7 @@ def _record(
     mean_candidates: float = float("nan"),
     seconds: float = 0.0,
     choice: Choice | None = None,
+    absent: dict[str, str] | None = None,
     error: str | None = None,
 ) -> Record:
     cell: Cell = planned.cell
@@ -257,5 +285,6 @@ def _record(
         draw=choice.draw,
         epoch=choice.epoch,
         trials=list(choice.trials),
+        absent=absent or {},
         error=error,
     )

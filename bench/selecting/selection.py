@@ -21,8 +21,9 @@ from torch import Tensor
 from pzsl_bench.base import randomness
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import Method
+from pzsl_bench.judging.calibration import chosen_biases
 from pzsl_bench.judging.disambiguation import Observer, all_watches
-from pzsl_bench.judging.judge import best_biases, chunks, curves, unseen_accuracies
+from pzsl_bench.judging.judge import chunks, curves, unseen_accuracies
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.selecting.criteria import approximated, covering, right
@@ -48,6 +49,8 @@ class Rehearsal:
     cells: list[int]
     studies: Studies
     exam: Exam
+    ratio: float
+    """Seen classes for every unseen one in the exam that is rehearsed."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,14 @@ class Task:
     truth: Tensor | None
     """(N,) or (R, N) true classes; only a rule that reveals the truth is given them."""
     rehearsals: Callable[[int], Sequence[Rehearsal]]
-    """The rehearsals of a fold, made when they are needed; cells without one in fold 0 are not calibrated."""
+    """The rehearsals of a fold, made when they are needed; cells without one in fold 0 are not calibrated.
+
+    Where one cannot be held, it is left out, never empty.
+    """
     observer: Callable[[Tensor], Observer | None] = lambda cells: None
     """An observer for runs of these cells, whose curve is recorded; selection does not depend on it."""
+    no_rehearsal: str = "no seen class is named to play an unseen one"
+    """Why there is no rehearsal, as the end of a sentence, where there is none."""
 
     def fit(
         self,
@@ -174,7 +182,7 @@ def _by_rehearsal(
 ) -> Selection:
     """Take the draw with the best mean over several rehearsals, and train it on all images.
 
-    It is calibrated in the rehearsal of the first fold.
+    It is calibrated in all of them together.
     """
     choices: dict[int, Choice] = {}
     biases: dict[int, float | None] = {}
@@ -198,13 +206,15 @@ def _by_rehearsal(
     for folds in zip(*(task.rehearsals(fold) for fold in range(rule.folds)), strict=True):
         first, *others = (trials_of(rehearsal) for rehearsal in folds)
         first.average(others)
-        choices_of_fold = first.choices()
-        cells, exam = folds[0].cells, folds[0].exam
-        choices |= zip(cells, choices_of_fold, strict=True)
-        biases |= zip(cells, best_biases(first.gathered(choices_of_fold), exam), strict=True)
+        chosen = first.choices()
+        states = [(trials.gathered(chosen), fold.exam) for trials, fold in zip((first, *others), folds, strict=True)]
+        cells = folds[0].cells
+        choices |= zip(cells, chosen, strict=True)
+        biases |= zip(cells, chosen_biases(states, folds[0].ratio), strict=True)
     if set(choices) != set(range(len(drawn))):
         raise UserError(
-            f"select: {rule.name} needs seen classes that can play the unseen ones; {task.dataset} names none"
+            f"select: {rule.name} compares draws in rehearsals with seen classes, and {task.dataset} has none:"
+            f" {task.no_rehearsal}"
         )
     every = range(len(drawn))
     state = task.fit([choices[cell].method for cell in every], task.studies, torch.arange(len(drawn)), progress)
@@ -232,7 +242,8 @@ def _calibrated(fitted: Fitted, methods: Sequence[Method], task: Task, rehearse:
         states = rehearse([methods[cell] for cell in rehearsal.cells], rehearsal.studies, rehearsal.cells)
         biases = biases or [[None] * len(methods) for _ in states]
         for biases_of_state, state in zip(biases, states, strict=True):
-            for cell, bias in zip(rehearsal.cells, best_biases(state, rehearsal.exam), strict=True):
+            of_cells = chosen_biases([(state, rehearsal.exam)], rehearsal.ratio)
+            for cell, bias in zip(rehearsal.cells, of_cells, strict=True):
                 biases_of_state[cell] = bias
     return biases
 

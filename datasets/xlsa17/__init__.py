@@ -31,6 +31,7 @@ from pzsl_bench.datasets.xlsa17.files import (
 RAW = "raw"
 PLACES = ("xlsa17", "xlsa17/data", "zsl/xlsa17")
 """Folders under --data DIR in which the sets are looked for."""
+LEAKING = "its split is version 1, whose validation images hold test images"
 
 
 @dataset(
@@ -59,8 +60,8 @@ class XLSA17(Dataset):
     classes that are held out to choose settings, valclasses1.txt; without it they are those of val_loc.
 
     There are two versions of att_splits.mat. In the first, train_loc and val_loc hold the seen test images: settings
-    chosen on them have seen the test. It is read with a warning and without validation classes, so that nothing can be
-    tuned or calibrated on it.
+    chosen on them have seen the test. It is read with a warning, and nothing is tuned or calibrated on it, whatever the
+    rule.
     """
 
     @classmethod
@@ -108,6 +109,7 @@ class XLSA17(Dataset):
             seen=seen,
             unseen=unseen,
             validation=validation_classes,
+            untunable=LEAKING if split.leaked else "",
             checksum=_checksum(split, pictures, is_test, unit=not raw),
             features=pictures.features,
             texts=split.attributes,
@@ -141,7 +143,7 @@ def validation(folder: Path, split: Split, pictures: Pictures, seen: Sequence[in
     if leaked := split.leaked:
         warnings.warn(
             f"{path} is version 1 of the Proposed Split: its train_loc and val_loc hold {leaked} images of"
-            " test_seen_loc. Its results stand as they are, but nothing can be tuned or calibrated on it;"
+            " test_seen_loc. Its results stand as they are, but nothing is tuned or calibrated on it;"
             " in version 2 the two together are trainval_loc",
             stacklevel=2,
         )

@@ -178,9 +178,29 @@ def test_tuning_on_the_first_version_is_refused_in_one_line(tmp_path: Path) -> N
     )
     options = ["--grid", str(grid), "--data", str(tmp_path), "--results", str(tmp_path / "results"), "--no-mlflow"]
     assert CliRunner().invoke(app, ["run", *options]).exit_code == 0
-    refused = CliRunner().invoke(app, ["run", *options, "--set", "select=validation", "--set", "tune=3"])
-    assert refused.exit_code != 0
-    assert "xlsa17:AWA2 names none" in refused.output and "Traceback" not in refused.output
+    table = CliRunner().invoke(app, ["table", *options[:-1], "--metric", "H_cal"])
+    assert table.exit_code == 2
+    assert "on xlsa17:AWA2: no rehearsal can be held, since its split is version 1" in table.output
+    for rule in ("validation", "rehearsal", "covering", "oracle"):
+        tuned = ["--set", f"select={rule}", "--set", "tune=3"]
+        refused = CliRunner().invoke(app, ["run", *options, *tuned])
+        plan = CliRunner().invoke(app, ["plan", *options[:-1], *tuned])
+        why = f"select: {rule} cannot choose anything on xlsa17:AWA2: its split is version 1, whose validation images"
+        assert refused.exit_code == 2 and f"no cell of grid 'mine' can run: {why}" in refused.output
+        assert plan.exit_code == 0 and f"nothing can run: {why}" in plan.output and "1 blocked" in plan.output
+
+
+def test_the_plan_says_that_nothing_is_calibrated_on_the_first_version(tmp_path: Path) -> None:
+    grid = tmp_path / "mine.yaml"
+    grid.write_text(
+        "datasets: ['xlsa17:AWA2']\nambiguities: [flip]\nrates: [0]\nseeds: [0]\nmethods: [ridge]\n", encoding="utf-8"
+    )
+    options = ["--grid", str(grid), "--data", str(tmp_path), "--results", str(tmp_path / "results")]
+    write(tmp_path)
+    assert "calibrated" not in CliRunner().invoke(app, ["plan", *options]).output
+    write(tmp_path, **leaking())
+    plan = CliRunner().invoke(app, ["plan", *options]).output
+    assert "xlsa17:AWA2: no calibrated metric, since no rehearsal can be held: its split is version 1" in plan
 
 
 def changed_loc(name: str, image: int) -> Fields:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from replay import fixture
 
 from pzsl_bench.contract import configure
+from pzsl_bench.judging.calibration import chosen_biases
 from pzsl_bench.judging.judge import (
     Answers,
-    best_biases,
     chunks,
     class_accuracy,
     harmonic,
@@ -93,6 +93,36 @@ def test_the_curve_agrees_with_judging_at_its_own_biases(seed: int) -> None:
         assert at["U_cal"] == pytest.approx(curve.unseen[j + 1])
 
 
+@pytest.mark.parametrize(
+    ("part", "absent"),
+    [
+        (slice(0, 12), {"T1", "U", "H", "AUSUC", "U_cal", "H_cal"}),
+        (slice(12, 20), {"S", "H", "AUSUC", "S_cal", "H_cal", "seen_acc", "accuracy"}),
+    ],
+)
+def test_what_an_exam_of_one_side_cannot_tell_is_absent_and_no_zero(part: slice, absent: set[str]) -> None:
+    problem = toy_problem(noise=2.0)
+    truth = np.repeat(np.r_[np.arange(8), np.arange(8, 12)], [2, 2, 2, 2, 1, 1, 1, 1, 2, 2, 2, 2])[part]
+    rows = np.array([np.flatnonzero(problem.test_truth == k)[i % 2] for i, k in enumerate(truth)])
+    closed = replace(problem, test=problem.test[torch.from_numpy(rows)], test_truth=problem.test_truth[rows])
+    studies = toy_studies(problem, [("flip", 0.3, 0), ("flip", 0.5, 1)])
+    fitted = fit([configure("eszsl", {})] * 2, studies)
+    for metrics in judge(fitted, closed.exam(), problem.train, studies.candidates, [0.5, 0.5]):
+        assert {name for name, value in metrics.items() if value is None} == absent
+    uncalibrated = judge(fitted, closed.exam(), problem.train, studies.candidates, [None, None])[0]
+    assert [uncalibrated[name] for name in ("U_cal", "S_cal", "H_cal", "gamma")] == [None] * 4
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_the_curve_of_one_side_has_no_area_and_no_harmonic_mean(seed: int, seen_side: bool) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 4, 9) if seen_side else rng.integers(4, 7, 9)
+    curve = stacking(truth, split(rng.normal(size=(9, 7)), 4), 4, 7)
+    present, absent = (curve.seen, curve.unseen) if seen_side else (curve.unseen, curve.seen)
+    assert np.isfinite(present).all() and np.isnan(absent).all()
+    assert np.isnan(curve.area) and np.isnan(curve.harmonics()).all()
+
+
 def test_permuting_the_hidden_labels_leaves_every_prediction_as_it_is() -> None:
     problem = toy_problem(noise=2.0)
     studies = toy_studies(problem, [("flip", 0.3, 0), ("semantic", 0.5, 1)])
@@ -125,7 +155,7 @@ def test_calibration_raises_the_harmonic_mean_of_a_biased_method() -> None:
         studies.draws,
     )
     methods = [configure("eszsl", {})] * 4
-    biases = best_biases(fit(methods, rehearsed), small.exam())
+    biases = chosen_biases([(fit(methods, rehearsed), small.exam())], problem.seen / problem.unseen)
     metrics = judge(fit(methods, studies), problem.exam(), problem.train, studies.candidates, biases)
     raw, calibrated = (np.mean([m[k] for m in metrics]) for k in ("H", "H_cal"))
     assert calibrated > raw + 0.05

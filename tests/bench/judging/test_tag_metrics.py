@@ -168,10 +168,14 @@ def test_a_tag_without_images_is_a_zero_or_is_skipped() -> None:
 def test_without_any_image_to_ask_there_is_no_number() -> None:
     nothing = np.full((3, 2), -1, dtype=np.int8)
     metrics = tag_metrics(np.zeros((3, 2)), nothing, 1, (1, 2))
-    assert metrics["mAP_zsl_sdl"] is None and metrics["F1_at_1_zsl_sdl"] is None
-    assert metrics["mAP_zsl"] == metrics["F1_at_1_zsl"] == 0
+    assert set(metrics.values()) == {None}
+    # Where seen tags occur, those of the unseen side are still asked for nothing.
+    nothing[:, 0] = 1
+    metrics = tag_metrics(np.zeros((3, 2)), nothing, 1, (1, 2))
+    assert metrics["mAP_zsl"] is None and metrics["F1_at_1_zsl"] is None
+    assert metrics["mAP_seen"] == 1 and metrics["F1_at_1_gzsl"] == 1
     # Two tags cannot be named among one.
-    assert metrics["F1_at_2_zsl"] is None and metrics["F1_at_2_gzsl"] == 0
+    assert metrics["F1_at_2_seen"] is None and metrics["F1_at_2_gzsl"] is not None
 
 
 def test_without_unseen_tags_there_are_seen_ones_only() -> None:

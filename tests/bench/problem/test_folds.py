@@ -285,7 +285,7 @@ def test_truth_masks_are_each_runs_own() -> None:
 
 
 def test_without_unseen_or_validation_classes_there_is_nothing_to_rehearse() -> None:
-    assert not FOLDS[0].can_rehearse
+    assert FOLDS[0].roles is None
     with pytest.raises(ValueError, match="not among the candidates"):
         folded(candidates=np.zeros((IMAGES, CLASSES), dtype=bool))
     with pytest.raises(ValueError, match="a row for each image"):

@@ -127,7 +127,7 @@ def test_a_study_of_tags_has_seen_columns_only_and_the_exam_all() -> None:
     empty = studies.of(1)
     assert empty.candidates.all() and not empty.targets.any()
     assert problem.exam().top == (2,)
-    assert not problem.can_rehearse
+    assert problem.roles is None
 
 
 def test_unreadable_images_with_tags_leave_both_sides() -> None:
@@ -181,7 +181,8 @@ def test_the_rehearsal_uses_training_images_of_seen_classes_only() -> None:
 def test_folds_hold_out_other_classes_until_all_have_been_held_out(seen: int, each: int) -> None:
     validation = tuple(range(seen - each, seen))
     problem = replace(toy_problem(seen=seen), validation=validation)
-    acting = [problem.acting(fold) for fold in range(4)]
+    assert problem.roles is not None
+    acting = [problem.roles.acting(fold) for fold in range(4)]
     assert acting[0] == validation
     assert all(len(set(classes)) == each and set(classes) < set(range(seen)) for classes in acting)
     whole = seen // each
@@ -193,7 +194,8 @@ def test_folds_hold_out_other_classes_until_all_have_been_held_out(seen: int, ea
 
 
 def test_the_folds_of_a_dataset_are_its_own_and_always_the_same() -> None:
-    first, again, other = (replace(toy_problem(seen=40), name=name).acting(1) for name in ("a", "a", "b"))
+    problems = [replace(toy_problem(seen=40), name=name) for name in ("a", "a", "b")]
+    first, again, other = (problem.roles.acting(1) for problem in problems if problem.roles is not None)
     assert first == again != other
 
 

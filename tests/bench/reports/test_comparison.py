@@ -5,13 +5,18 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_record import made_record
 
-from pzsl_bench.reports.comparison import Comparison, Spread, spread, verdict
+from pzsl_bench.base.errors import UserError
+from pzsl_bench.contract import configure
+from pzsl_bench.planning.plan import Plan, Planned, State
+from pzsl_bench.reports.comparison import Comparison, Spread, compare, spread, verdict
 from pzsl_bench.reports.comparison_formats import FORMATS, render
 from pzsl_bench.reports.landmark import Landmark, load_landmark
 
@@ -256,3 +261,26 @@ def test_every_format_ends_with_one_line_end(landmark: Landmark, fmt: str) -> No
     text = FORMATS[fmt](landmark, rows())  # type: ignore[index]
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
+
+
+def test_a_metric_that_could_not_be_had_is_refused_with_its_reason(landmark: Landmark) -> None:
+    cells = landmark.cells()["naive"]
+    facts: dict[str, Any] = {
+        "rate": 0.3,
+        "method": "naive",
+        "row": "naive",
+        "title": "Naive",
+        "family": "bound",
+        "settings": {},
+        "seed": 0,
+        "curves": {},
+        "candidates_hash": "c",
+        "mean_candidates": 1.0,
+        "seconds": 1.0,
+        "peak_mb": 1.0,
+    }
+    why = "no test image is of a seen class"
+    record = made_record({}, metrics={"seen_acc": None, "T1": 0.5}, absent={"seen_acc": why}, **facts)
+    planned = Planned(cells[0], configure("naive", {}), {}, "", State.DONE, record)
+    with pytest.raises(UserError, match=f"naive has no seen_acc on shapes: {why}"):
+        compare(landmark.only(["naive"]), Plan("small", [planned], [], 0.0))

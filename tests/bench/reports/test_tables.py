@@ -10,9 +10,11 @@ import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_record import made_record
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import METHODS
+from pzsl_bench.records.frame import gaps
 from pzsl_bench.reports.table_formats import FORMATS, escape_latex
 from pzsl_bench.reports.table_layout import arrange
 from pzsl_bench.reports.tables import table
@@ -429,3 +431,50 @@ def test_no_special_letter_reaches_latex_bare(text):
     for escaped in (r"\&", r"\%", r"\$", r"\#", r"\_", r"\{", r"\}"):
         out = out.replace(escaped, "")
     assert out == ""
+
+
+def test_an_entry_without_a_number_is_a_dash_and_the_reason_stands_below_once():
+    few = [*seeds("proden", 0.5, 0.6, dataset="few", H_cal=None), *seeds("eszsl", 0.4, 0.5, dataset="few", H_cal=None)]
+    many = [*seeds("proden", 0.5, 0.6, H_cal=0.7), *seeds("eszsl", 0.4, 0.5, H_cal=0.6)]
+    why = "on few: no rehearsal can be held, since no other seen class has two training images."
+    lines = table(frame(*few, *many), "H_cal", gaps=[why]).splitlines()
+    (proden,) = (line for line in lines if line.startswith("PRODEN"))
+    assert proden.split() == ["PRODEN", "–", "*70.0±0.0*"]
+    assert [line for line in lines if "two training images" in line] == [f"– {why}"]
+    with pytest.raises(UserError, match=r"no result of this grid has H_cal \(on few: no rehearsal can be held"):
+        table(frame(*few), "H_cal", gaps=[why])
+
+
+def test_the_reasons_of_records_are_told_once_for_all_datasets_that_share_them():
+    why = "no test image is of a seen class"
+    records = [
+        made_record(
+            {"d": d, "m": m},
+            dataset=d,
+            rate=0.1,
+            method=m,
+            row=m,
+            title=m,
+            family="pll",
+            settings={},
+            seed=0,
+            metrics={"H": None},
+            curves={},
+            candidates_hash="c",
+            mean_candidates=1.0,
+            seconds=1.0,
+            peak_mb=1.0,
+            absent={"H": why} if d != "c" else {},
+        )
+        for d in ("a", "b", "c")
+        for m in ("proden", "eszsl")
+    ]
+    assert gaps(records, "H") == [f"on a, b: {why}."]
+    assert gaps(records, "T1") == []
+
+
+def test_nobody_is_best_at_zero():
+    cells = arrange(frame(*seeds("proden", 0.0, 0.0), *seeds("eszsl", 0.0, 0.0)), "H").entries.values()
+    assert [entry.mark for entry in cells] == ["", ""]
+    cells = arrange(frame(*seeds("proden", 0.1, 0.1), *seeds("eszsl", 0.0, 0.0)), "H").entries.values()
+    assert sorted(entry.mark for entry in cells) == ["", "best"]

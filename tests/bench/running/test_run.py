@@ -443,3 +443,79 @@ def test_a_dataset_that_fails_blocks_its_views_too(tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match="disk is gone"):
         execute(plan, options_in(tmp_path), Listening())
     assert asked == [False]
+
+
+CALIBRATED = ("U_cal", "S_cal", "H_cal", "gamma")
+
+
+def few(folder: Path, images: int, split: tuple[int, ...] = (0, 1, 2), validation: tuple[int, ...] = (6, 7)) -> Path:
+    """A grid of one features file: eight seen classes of so many training images, four unseen ones, and its folder."""
+    rng = np.random.default_rng(images)
+    texts = rng.normal(size=(12, 16)).astype(np.float32)
+    parts = [(k, 0) for k in range(8) for _ in range(images)]
+    parts += [(k, 1) for k in range(8) for _ in range(4)] + [(k, 2) for k in range(8, 12) for _ in range(4)]
+    labels, part = np.array([pair for pair in parts if pair[1] in split]).T
+    np.savez(
+        folder / "few.npz",
+        features=(texts[labels] + 0.8 * rng.normal(size=(len(labels), 16))).astype(np.float32),
+        labels=labels,
+        class_names=np.array([f"class {k}" for k in range(12)]),
+        texts=texts,
+        split=part,
+        validation=np.array(validation),
+    )
+    grid = folder / "few.yaml"
+    grid.write_text(
+        "datasets: ['features:few']\nambiguities: [flip]\nrates: [0.3]\nseeds: 2\nmethods:\n"
+        "  clip_zero_shot: {}\n  eszsl: {}\n  proden: {epochs: 2}\n"
+    )
+    return grid
+
+
+def records_of(grid: Path, folder: Path) -> list[Record]:
+    plan, outcome, listener = go(grid, options_in(folder, data=folder))
+    assert outcome.done == len(plan.cells) and not outcome.failed, [record.error for record in listener.records]
+    return listener.records
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_with_two_images_a_class_there_is_a_rehearsal_and_with_one_there_is_none(tmp_path: Path, images: int) -> None:
+    for record in records_of(few(tmp_path, images), tmp_path):
+        H, calibrated = record.metrics["H"], [record.metrics[name] for name in CALIBRATED]
+        assert H is not None
+        if images == 1:
+            assert calibrated == [None] * 4
+            assert set(record.absent) == set(CALIBRATED)
+            assert record.absent["H_cal"].startswith("no rehearsal can be held, since no other seen class has two")
+        else:
+            assert all(value is not None and np.isfinite(value) for value in calibrated)
+            assert record.absent == {}
+
+
+def test_one_validation_class_shows_no_spread_so_that_nothing_is_calibrated_by_it(tmp_path: Path) -> None:
+    for record in records_of(few(tmp_path, 4, validation=(7,)), tmp_path):
+        assert record.metrics["gamma"] == 0
+        assert record.metrics["H_cal"] == pytest.approx(record.metrics["H"], abs=1e-6)
+
+
+def test_an_exam_without_seen_images_says_what_it_cannot_tell(tmp_path: Path) -> None:
+    absent = {"S", "H", "AUSUC", "S_cal", "H_cal", "seen_acc", "accuracy"}
+    for record in records_of(few(tmp_path, 5, split=(0, 2)), tmp_path):
+        assert {name for name, value in record.metrics.items() if value is None} == set(record.absent) == absent
+        assert set(record.absent.values()) == {"no test image is of a seen class"}
+
+
+@pytest.mark.parametrize(("rule", "runs"), [("rehearsal", False), ("validation", True)])
+def test_draws_are_not_compared_by_rehearsals_that_cannot_be_held(tmp_path: Path, rule: str, runs: bool) -> None:
+    grid = few(tmp_path, 1)
+    grid.write_text(grid.read_text().replace("  clip_zero_shot: {}\n", "") + f"select: {rule}\ntune: 2\n")
+    options = options_in(tmp_path, data=tmp_path)
+    plan = make_plan(load_grid(str(grid), []), options)
+    if runs:
+        # T1 among the acting classes takes one image each, and leaves nothing to calibrate by.
+        records = records_of(grid, tmp_path)
+        assert all(record.metrics["H_cal"] is None and record.trials[0].value is not None for record in records)
+        return
+    assert {planned.state for planned in plan.cells} == {State.BLOCKED} and not plan.todo()
+    (why,) = plan.problems
+    assert why.startswith("select: rehearsal cannot choose anything on features:few: no other seen class has two")

@@ -15,6 +15,7 @@ from listening import Listening
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.cli.run_report import describe_plan
 from pzsl_bench.contract import Method, configure
+from pzsl_bench.judging.calibration import chosen_biases
 from pzsl_bench.planning.draws import configurations
 from pzsl_bench.planning.grid import load_grid
 from pzsl_bench.planning.options import Options
@@ -39,8 +40,8 @@ PROBLEM = toy_problem(noise=2.0, per_class=30)
 
 
 def rehearsals(problem: Problem, studies: Studies, fold: int) -> list[Rehearsal]:
-    planned = configure("proden", {})
-    return worker.rehearsals_of(planned, Problems((problem,) * len(studies)), studies, fold)
+    planned, rule = configure("proden", {}), find_rule("last")
+    return worker.rehearsals_of(planned, rule, Problems((problem,) * len(studies)), studies, fold)
 
 
 def task_of(problem: Problem, truth: bool = False, points: Sequence[tuple[str, float, int]] = POINTS) -> Task:
@@ -210,7 +211,7 @@ def test_the_rehearsal_is_read_at_the_chosen_epoch_with_the_chosen_settings() ->
         (rehearsal,) = task.rehearsals(0)
         shorter = Stopped(choice.epoch or 0)
         fit([choice.method], rehearsal.studies.of_runs(torch.tensor([cell])), watch=shorter)
-        (bias,) = selection.best_biases(shorter.state, rehearsal.exam)
+        (bias,) = chosen_biases([(shorter.state, rehearsal.exam)], rehearsal.ratio)
         assert selected.biases[0][cell] == pytest.approx(bias, abs=1e-4)
 
 
@@ -251,8 +252,9 @@ def test_rehearsals_choose_the_draw_of_the_best_mean_over_the_folds(
         values = [np.mean([criterion(f, r.exam) for f, r in zip(fits, folds, strict=True)]) for fits in trained]
         assert choice.draw == int(np.argmax(values))
         assert [trial.value for trial in choice.trials] == pytest.approx(values, abs=1e-3)
-        (bias,) = selection.best_biases(trained[choice.draw][0], folds[0].exam)
-        assert selected.biases[0][cell] == pytest.approx(bias, abs=1e-4), "calibrated in the dataset's own rehearsal"
+        states = [(fitted, fold.exam) for fitted, fold in zip(trained[choice.draw], folds, strict=True)]
+        (bias,) = chosen_biases(states, folds[0].ratio)
+        assert selected.biases[0][cell] == pytest.approx(bias, abs=1e-3), "calibrated in all folds together"
 
 
 @pytest.mark.parametrize("rule", ["rehearsal", "validation"])
@@ -267,7 +269,7 @@ def test_a_rule_that_rehearses_never_sees_unseen_classes_or_test_images(rule: st
 
 @pytest.mark.parametrize("rule", ["rehearsal", "validation"])
 def test_a_rule_that_rehearses_says_what_it_lacks(rule: str) -> None:
-    with pytest.raises(UserError, match=f"select: {rule} needs .* play the unseen ones"):
+    with pytest.raises(UserError, match=f"select: {rule} compares .* and toy has none: no seen class is named to play"):
         choose(rule, drawn(), replace(task_of(PROBLEM), rehearsals=lambda _: []))
     with pytest.raises(UserError, match=f"select: {rule} needs scores of unseen classes"):
         choose(rule, drawn(head="linear"), task_of(PROBLEM))
