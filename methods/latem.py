@@ -43,8 +43,8 @@ from pzsl_bench.contract import Batch, Citation, Output, Study, hyper, method
     deviations=(
         *RANKING_DEVIATIONS,
         "The number of maps is a setting, and the paper's pruning of maps that seldom win is left out: more maps favour"
-        " seen classes. Without the encoder's scores, on the rehearsal of `shapes` without ambiguity, H is 72 with two and"
-        " 60 to 64 with six.",
+        " seen classes. Without the encoder's scores, on the rehearsal of `shapes` without ambiguity, H is 72 with two"
+        " and 60 to 64 with six.",
     ),
 )
 @dataclass(frozen=True)
