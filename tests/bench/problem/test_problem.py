@@ -76,6 +76,7 @@ def test_a_study_holds_no_truth_no_test_image_and_no_unseen_name() -> None:
         "marks",
         "synonyms",
         "tokens",
+        "aligned",
     }
     study = studies.of(0)
     assert study.synonyms is not None and study.tokens is not None
