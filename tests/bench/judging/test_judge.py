@@ -154,7 +154,7 @@ def test_calibration_raises_the_harmonic_mean_of_a_biased_method() -> None:
         studies.keys,
         studies.draws,
     )
-    methods = [configure("eszsl", {})] * 4
+    methods = [configure("eszsl", {"prior": "none"})] * 4
     biases = chosen_biases([(fit(methods, rehearsed), small.exam())], problem.seen / problem.unseen)
     metrics = judge(fit(methods, studies), problem.exam(), problem.train, studies.candidates, biases)
     raw, calibrated = (np.mean([m[k] for m in metrics]) for k in ("H", "H_cal"))

@@ -296,7 +296,7 @@ def test_a_head_that_cannot_score_unseen_classes_is_chosen_without_a_rehearsal(f
 
 def test_solved_methods_choose_among_draws() -> None:
     cell = Cell("toy", "none", "flip", 0.3, "eszsl", (), 0, "covering", 6)
-    methods = [configurations(configure("eszsl", {}), cell)] * 2
+    methods = [configurations(configure("eszsl", {"prior": "none"}), cell)] * 2
     selected = choose("covering", methods, task_of(PROBLEM))
     for choice in selected.choices:
         assert choice.epoch is None
