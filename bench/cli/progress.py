@@ -41,6 +41,7 @@ class PlainProgress:
         self.cells = 0
         self.records: list[Record] = []
         self.failures = 0
+        self._trained = 0
         self._started = self._working = time.monotonic()
         self._printed_at: dict[str, float] = {}
 
@@ -71,6 +72,9 @@ class PlainProgress:
 
     def record(self, record: Record) -> None:
         """Keep the record of a cell that has ended; print why, if it has no result."""
+        if self._trained == len(self.records):
+            # Cells that were trained together come one after the other: their time is over with the first of them.
+            self._trained += record.stack
         self.records.append(record)
         if record.status != "done":
             self.failures += 1
@@ -90,7 +94,8 @@ class PlainProgress:
         if done >= self.cells or self._due("cells"):
             now = time.monotonic()
             # Encoding comes once and first, so its time is no guide to the cells to come.
-            seconds_left = (now - self._working) / max(done, 1) * (self.cells - done)
+            trained = min(max(self._trained, 1), self.cells)
+            seconds_left = (now - self._working) / trained * (self.cells - trained)
             left = f", about {duration(seconds_left)} left" if done < self.cells else ""
             self.say(f"{done} of {self.cells} cells, {self.failures} failed, {duration(now - self._started)}{left}")
 

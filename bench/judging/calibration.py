@@ -6,9 +6,9 @@ A rehearsal is small and unlike the exam in two ways, and the bias with the best
   smaller the bias that is needed. So S and U are means over all subsets of the rehearsal's classes in which seen and
   unseen ones stand in the ratio of the exam. These means are computed exactly: an image is right if no class of the
   subset beats its own, and the number of subsets without the classes that would is a binomial coefficient.
-- It has a handful of images and classes. So S and U are smoothed over neighbouring biases, and of all biases whose H
-  is within one standard error of the best the one nearest to 0 is taken. The error is that of the difference of two
-  H over the draw of classes, widened by Student's t where there are few.
+- It has a handful of images and classes. So S and U are smoothed over neighbouring biases, and the bias of the best H
+  is shrunk by what is known of its gain over no bias: by gain^2 / (gain^2 + (2 errors)^2), which leaves a half where
+  the gain is two standard errors. The error is over the draw of classes, widened by Student's t where there are few.
 
 docs/calibration.md has the figures by which this was chosen.
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, ndtr
 from scipy.stats import t as student
 
-from pzsl_bench.judging.judge import answer, chunks, harmonic_means
+from pzsl_bench.judging.judge import answer, chunks, harmonic, harmonic_means
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.training.fitted import Fitted
 
@@ -36,6 +36,8 @@ REACH = 6.0
 """How far they reach to both sides of the mean lead, in standard deviations of the leads."""
 KERNEL = 0.4
 """Width of the smoothing, in the same unit: about how far the best biases of a rehearsal and of an exam lie apart."""
+DOUBT = 2.0
+"""How many standard errors of its gain over no bias leave half of the bias."""
 ONE_SIDED = float(ndtr(1.0))
 """The share of a normal distribution below one standard error."""
 
@@ -98,7 +100,7 @@ def chosen_biases(folds: Sequence[tuple[Fitted, Exam]], ratio: float) -> list[fl
 
 
 def chosen_bias(folds: Sequence[Rehearsed]) -> float | None:
-    """The bias of one run: the nearest to 0 whose mean H is within one standard error of the best; None without any."""
+    """The bias of one run: that of the best H, shrunk towards 0 by the doubt about its gain; None without rehearsals."""
     if not folds:
         return None
     spread = float(np.mean([fold.spread for fold in folds]))
@@ -109,19 +111,15 @@ def chosen_bias(folds: Sequence[Rehearsed]) -> float | None:
     pairs = [fold.at(biases) for fold in folds]
     width = KERNEL * spread / (biases[1] - biases[0])
     seen, unseen = (_smooth(np.concatenate(rows), width) for rows in zip(*pairs, strict=True))
-    # The bias 0, which is no calibration, is always among those to choose from; beyond the ends the curves are flat.
-    place = int(np.searchsorted(biases, 0.0))
-    at_zero = [np.array([np.interp(0.0, biases, row) for row in rows])[:, None] for rows in (seen, unseen)]
-    biases = np.insert(biases, place, 0.0)
-    seen, unseen = (
-        np.concatenate([rows[:, :place], zero, rows[:, place:]], axis=1)
-        for rows, zero in zip((seen, unseen), at_zero, strict=True)
-    )
     means = harmonic_means(seen.mean(0), unseen.mean(0))
     best = int(means.argmax())
-    error = _error_of_difference(seen, unseen, best)
-    near = np.flatnonzero(means[best] - means <= error)
-    return float(biases[near[np.abs(biases[near]).argmin()]])
+    # Beyond their ends the curves are flat.
+    pair = [(rows[:, best], np.array([np.interp(0.0, biases, row) for row in rows])) for rows in (seen, unseen)]
+    gain = means[best] - harmonic(*(at_zero.mean() for _, at_zero in pair))
+    if gain <= 0:
+        return 0.0
+    doubt = DOUBT * _error_of_gain(pair) / gain
+    return float(biases[best] / (1 + doubt**2))
 
 
 def subset_sizes(seen: int, unseen: int, ratio: float) -> tuple[int, int]:
@@ -173,19 +171,22 @@ def _smooth(rows: Reals, width: float) -> Reals:
     return np.array([np.convolve(row, kernel / kernel.sum(), "valid") for row in padded])
 
 
-def _error_of_difference(seen: Reals, unseen: Reals, best: int) -> Reals:
-    """(G,) standard errors of the difference between the best H and every other, over the draw of the classes.
+def _error_of_gain(pair: Sequence[tuple[Reals, Reals]]) -> float:
+    """Standard error of the difference of two H over the draw of classes, seen and unseen.
 
-    One class alone says nothing of the spread: then the error has no bound where the accuracy changes at all.
+    `pair` holds for each of the two sides the accuracies of its classes at the best bias, and those at 0. One class
+    alone says nothing of the spread: then the error has no bound if the class changes at all.
     """
-    S, U = seen.mean(0), unseen.mean(0)
-    total = np.maximum(S + U, np.finfo(float).tiny)
-    variance = np.zeros(seen.shape[1])
-    for rows, mean, slope in ((seen, S, 2 * (U / total) ** 2), (unseen, U, 2 * (S / total) ** 2)):
-        if len(rows) == 1:
-            variance += np.where(mean == mean[best], 0.0, np.inf)
-            continue
-        moves = (rows - mean) * slope
-        squares = ((moves - moves[:, [best]]) ** 2).sum(0)
-        variance += squares / (len(rows) * (len(rows) - 1)) * student.ppf(ONE_SIDED, len(rows) - 1) ** 2
-    return np.sqrt(variance)
+    moves = [np.zeros(len(rows)) for rows, _ in pair]
+    for number, sign in ((0, 1.0), (1, -1.0)):
+        S, U = (side[number].mean() for side in pair)
+        total = max(S + U, np.finfo(float).tiny)
+        for move, side, slope in zip(moves, pair, (2 * (U / total) ** 2, 2 * (S / total) ** 2), strict=True):
+            move += sign * slope * (side[number] - side[number].mean())
+    variance = 0.0
+    for move, (at_best, at_zero) in zip(moves, pair, strict=True):
+        if len(move) == 1:
+            variance += np.inf if at_best[0] != at_zero[0] else 0.0
+        else:
+            variance += move.var(ddof=1) / len(move) * student.ppf(ONE_SIDED, len(move) - 1) ** 2
+    return float(np.sqrt(variance))

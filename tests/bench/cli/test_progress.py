@@ -17,8 +17,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def record(status: str = "done", error: str | None = None) -> Any:
-    return SimpleNamespace(status=status, error=error, dataset="toy", ambiguity="flip", rate=0.1, row="proden", seed=3)
+def record(status: str = "done", error: str | None = None, stack: int = 1) -> Any:
+    cell = {"dataset": "toy", "ambiguity": "flip", "rate": 0.1, "row": "proden", "seed": 3}
+    return SimpleNamespace(status=status, error=error, stack=stack, **cell)
 
 
 def failure(error: Exception) -> str:
@@ -77,6 +78,28 @@ def test_plain_lines_say_how_it_ended_and_do_not_flood_a_log() -> None:
     assert "encoding toy: 500 of 500 images" in lines
     assert lines[-1].startswith("500 of 500 cells, 0 failed")
     assert len(lines) < 10
+
+
+def test_the_first_estimate_takes_the_time_of_a_stack_for_all_of_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, *[60.0] * 100])
+    monkeypatch.setattr("pzsl_bench.cli.progress.time.monotonic", lambda: next(clock))
+    out = io.StringIO()
+    with watch(out) as listener:
+        listener.started(60, 3)
+        for _ in range(20):
+            listener.record(record(stack=20))
+    # A minute for the first 20 of 60 cells leaves two for the others, not an hour.
+    assert out.getvalue().splitlines()[1] == "1 of 60 cells, 0 failed, 1 min 00 s, about 2 min 00 s left"
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=6))
+def test_the_time_left_is_counted_by_cells_that_are_trained(pieces: list[int]) -> None:
+    listener = PlainProgress(io.StringIO())
+    listener.started(sum(pieces), 1)
+    for number, size in enumerate(pieces):
+        for _ in range(size):
+            listener.record(record(stack=size))
+            assert listener._trained == sum(pieces[: number + 1])
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 5)), min_size=1, max_size=5))

@@ -16,6 +16,7 @@ from torch import Tensor
 from pzsl_bench.contract import ClassTexts, Method, configure
 from pzsl_bench.judging.calibration import (
     Rehearsed,
+    _error_of_gain,
     avoided,
     chances_right,
     chosen_bias,
@@ -121,15 +122,26 @@ def test_the_bias_lies_between_the_sides_where_they_are_far_from_the_middle() ->
     assert bias is not None and 1.9 < bias < 4.0
 
 
-def test_no_bias_is_chosen_where_none_is_needed_or_too_little_is_known() -> None:
+def test_a_bias_is_shrunk_the_more_the_less_is_known_of_its_gain() -> None:
     assert chosen_bias([]) is None
-    assert chosen_bias([stepping(np.linspace(1, 2, 40), np.linspace(-2, -1, 40))]) == 0
-    # With many classes it is certain that a bias helps, with three or one it is not.
-    needs_one = [np.linspace(-1, 3, 40), np.linspace(-0.5, 2.5, 40)]
-    assert chosen_bias([stepping(*needs_one)]) != 0
-    assert chosen_bias([stepping(*(side[[0, 20, 39]] for side in needs_one))]) == 0
-    assert chosen_bias([stepping(needs_one[0], needs_one[1][[20]])]) == 0
-    assert chosen_bias([stepping(*needs_one, spread=0.0)]) == 0
+    assert abs(chosen_bias([stepping(np.linspace(1, 2, 40), np.linspace(-2, -1, 40))]) or 0.0) < 0.2
+    sides = [np.linspace(-1, 3, 41), np.linspace(-0.5, 2.5, 41)]
+    biases = [chosen_bias([stepping(*(side[::step] for side in sides))]) for step in (1, 4, 10, 20)]
+    assert all(bias is not None and bias > 0 for bias in biases)
+    assert biases == sorted(biases, reverse=True)
+    assert chosen_bias([stepping(sides[0], sides[1][[20]])]) == 0, "one class tells no spread"
+    assert chosen_bias([stepping(sides[0], sides[1], spread=0.0)]) == 0
+
+
+def test_the_error_of_a_gain_is_that_of_drawing_the_classes_again() -> None:
+    rng = np.random.default_rng(0)
+    seen, unseen = (rng.uniform(size=(2, n)) for n in (150, 90))
+    error = _error_of_gain([(seen[0], seen[1]), (unseen[0], unseen[1])])
+    gains = []
+    for _ in range(4000):
+        some, others = (side[:, rng.integers(0, side.shape[1], side.shape[1])].mean(1) for side in (seen, unseen))
+        gains.append(harmonic(some[0], others[0]) - harmonic(some[1], others[1]))
+    assert error == pytest.approx(np.std(gains), rel=0.05)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-20, 20), st.floats(0.1, 10))
