@@ -100,7 +100,7 @@ def chosen_biases(folds: Sequence[tuple[Fitted, Exam]], ratio: float) -> list[fl
 
 
 def chosen_bias(folds: Sequence[Rehearsed]) -> float | None:
-    """The bias of one run: that of the best H, shrunk towards 0 by the doubt about its gain; None without rehearsals."""
+    """The bias of one run: that of the best H, shrunk by the doubt about its gain; None without rehearsals."""
     if not folds:
         return None
     spread = float(np.mean([fold.spread for fold in folds]))
