@@ -100,7 +100,7 @@ def chosen_biases(folds: Sequence[tuple[Fitted, Exam]], ratio: float) -> list[fl
 
 
 def chosen_bias(folds: Sequence[Rehearsed]) -> float | None:
-    """The bias of one run: that of the best H, shrunk towards 0 by the doubt about its gain; None without rehearsals."""
+    """The bias of one run: that of the best H, shrunk by the doubt about its gain; None without rehearsals."""
     if not folds:
         return None
     spread = float(np.mean([fold.spread for fold in folds]))
@@ -129,9 +129,7 @@ def subset_sizes(seen: int, unseen: int, ratio: float) -> tuple[int, int]:
     return seen, max(1, round(seen / ratio))
 
 
-def chances_right(
-    scores: Reals, truth: NDArray[np.int64], seen: int, subset: tuple[int, int], biases: Reals
-) -> Reals:
+def chances_right(scores: Reals, truth: NDArray[np.int64], seen: int, subset: tuple[int, int], biases: Reals) -> Reals:
     """(M, G) the share of subsets with an image's own class in which it is named correctly, at every bias."""
     chances = np.empty((len(scores), len(biases)))
     own = scores[np.arange(len(scores)), truth]

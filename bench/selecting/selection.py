@@ -21,8 +21,8 @@ from torch import Tensor
 from pzsl_bench.base import randomness
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import Method
-from pzsl_bench.judging.disambiguation import Observer, all_watches
 from pzsl_bench.judging.calibration import chosen_biases
+from pzsl_bench.judging.disambiguation import Observer, all_watches
 from pzsl_bench.judging.judge import chunks, curves, unseen_accuracies
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.studies import Studies

@@ -29,7 +29,9 @@ def test_a_class_of_two_images_or_more_has_some_on_both_sides(images: int) -> No
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=12), st.data())
 def test_every_image_has_one_part_and_no_class_loses_all_of_its_own(images: list[int], data: st.DataObject) -> None:
-    acting = tuple(data.draw(st.lists(st.integers(0, len(images) - 1), min_size=1, max_size=len(images) - 1, unique=True)))
+    acting = tuple(
+        data.draw(st.lists(st.integers(0, len(images) - 1), min_size=1, max_size=len(images) - 1, unique=True))
+    )
     some = roles(images, acting)
     for fold in range(3):
         in_test = np.bincount(some.truth[some.seen_test(fold)], minlength=len(images))
@@ -41,9 +43,7 @@ def test_every_image_has_one_part_and_no_class_loses_all_of_its_own(images: list
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=8), st.integers(1, 3))
 def test_a_rehearsal_that_lacks_nothing_has_images_on_both_sides(images: list[int], folds: int) -> None:
     some = roles(images, (0,))
-    both = [
-        some.seen_test(fold).any() and np.isin(some.truth, some.acting(fold)).any() for fold in range(folds)
-    ]
+    both = [some.seen_test(fold).any() and np.isin(some.truth, some.acting(fold)).any() for fold in range(folds)]
     assert (some.lack(folds) == "") == all(both)
 
 

@@ -266,8 +266,18 @@ def test_every_format_ends_with_one_line_end(landmark: Landmark, fmt: str) -> No
 def test_a_metric_that_could_not_be_had_is_refused_with_its_reason(landmark: Landmark) -> None:
     cells = landmark.cells()["naive"]
     facts: dict[str, Any] = {
-        **{"rate": 0.3, "method": "naive", "row": "naive", "title": "Naive", "family": "bound", "settings": {}},
-        **{"seed": 0, "curves": {}, "candidates_hash": "c", "mean_candidates": 1.0, "seconds": 1.0, "peak_mb": 1.0},
+        "rate": 0.3,
+        "method": "naive",
+        "row": "naive",
+        "title": "Naive",
+        "family": "bound",
+        "settings": {},
+        "seed": 0,
+        "curves": {},
+        "candidates_hash": "c",
+        "mean_candidates": 1.0,
+        "seconds": 1.0,
+        "peak_mb": 1.0,
     }
     why = "no test image is of a seen class"
     record = made_record({}, metrics={"seen_acc": None, "T1": 0.5}, absent={"seen_acc": why}, **facts)

@@ -10,7 +10,6 @@ import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from made_record import made_record
 
 from pzsl_bench.base.errors import UserError
@@ -449,10 +448,26 @@ def test_an_entry_without_a_number_is_a_dash_and_the_reason_stands_below_once():
 def test_the_reasons_of_records_are_told_once_for_all_datasets_that_share_them():
     why = "no test image is of a seen class"
     records = [
-        made_record({"d": d, "m": m}, dataset=d, rate=0.1, method=m, row=m, title=m, family="pll", settings={}, seed=0,
-                    metrics={"H": None}, curves={}, candidates_hash="c", mean_candidates=1.0, seconds=1.0, peak_mb=1.0,
-                    absent={"H": why} if d != "c" else {})
-        for d in ("a", "b", "c") for m in ("proden", "eszsl")
+        made_record(
+            {"d": d, "m": m},
+            dataset=d,
+            rate=0.1,
+            method=m,
+            row=m,
+            title=m,
+            family="pll",
+            settings={},
+            seed=0,
+            metrics={"H": None},
+            curves={},
+            candidates_hash="c",
+            mean_candidates=1.0,
+            seconds=1.0,
+            peak_mb=1.0,
+            absent={"H": why} if d != "c" else {},
+        )
+        for d in ("a", "b", "c")
+        for m in ("proden", "eszsl")
     ]
     assert gaps(records, "H") == [f"on a, b: {why}."]
     assert gaps(records, "T1") == []
