@@ -15,9 +15,19 @@ CLASSES = {"shapes": Classes(40, 20), "small": Classes(4, 3)}
 
 def record(row: str, T1: float | None, seen_acc: float | None = 0.8, **changes: Any) -> Record:
     facts: dict[str, Any] = {
-        **{"rate": 0.1, "method": row, "row": row, "title": row, "family": "pll", "settings": {}, "seed": 0},
-        **{"metrics": {"T1": T1, "seen_acc": seen_acc}, "curves": {}, "candidates_hash": "c"},
-        **{"mean_candidates": 1.0, "seconds": 1.0, "peak_mb": 1.0},
+        "rate": 0.1,
+        "method": row,
+        "row": row,
+        "title": row,
+        "family": "pll",
+        "settings": {},
+        "seed": 0,
+        "metrics": {"T1": T1, "seen_acc": seen_acc},
+        "curves": {},
+        "candidates_hash": "c",
+        "mean_candidates": 1.0,
+        "seconds": 1.0,
+        "peak_mb": 1.0,
     } | changes
     return made_record({"row": row, **{k: str(v) for k, v in changes.items()}}, **facts)
 
