@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.cli.progress import complain, duration, tell, watch
 from pzsl_bench.reports.run_files import main_metrics, old_tables, table_paths, write_grid, write_tables
+from pzsl_bench.reports.weak_rows import weak_rows
 
 if TYPE_CHECKING:
     from pzsl_bench.planning.grid import Grid
@@ -39,6 +40,8 @@ def compute(grid: Grid, plan: Plan, options: Options, *, again: str, view: str) 
     if records:
         tell(f"\n{write_tables(grid, records, options.results)}\n")
     tell(summary(outcome))
+    for remark in weak_rows(records, plan.classes):
+        tell(f"note: {remark}")
     _where_to_look(options, view)
     if outcome.interrupted:
         complain(f"interrupted; every finished cell is kept. To go on: {again}")

@@ -50,6 +50,10 @@ class Facts:
     task: str
     """`classes` or `tags`: what is asked of its images."""
     class_names: tuple[str, ...]
+    seen: int
+    """How many of them are seen."""
+    unseen: int
+    """How many are unseen."""
     roles: Roles | None
     """Who plays what in its rehearsals; None where there is nothing to rehearse for."""
     untunable: str
@@ -72,8 +76,16 @@ def dataset_facts(cell: Cell, options: Options, problems: list[str]) -> Facts | 
         }
         if source.task == "tags":
             identity |= {"task": source.task, "tag_metrics": TAG_METRICS, "top": list(source.top)}
-        roles = roles_of(cell.dataset, source)
-        return Facts(identity, offers(source, cell.encoder), source.task, source.class_names, roles, source.untunable)
+        return Facts(
+            identity=identity,
+            offers=offers(source, cell.encoder),
+            task=source.task,
+            class_names=source.class_names,
+            seen=len(source.seen),
+            unseen=len(source.unseen),
+            roles=roles_of(cell.dataset, source),
+            untunable=source.untunable,
+        )
     except MissingDataError as missing:
         problems.append(str(missing))
         return None

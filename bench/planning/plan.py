@@ -53,6 +53,14 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """How many classes a dataset has."""
+
+    seen: int
+    unseen: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """All cells of a grid."""
 
@@ -65,6 +73,8 @@ class Plan:
     """Median seconds that one training of (dataset, method) took in the past."""
     remarks: tuple[str, ...] = ()
     """Which metrics cannot be had on which dataset, and why."""
+    classes: dict[str, Classes] = field(default_factory=dict)
+    """The classes of datasets whose images are of one each."""
 
     def todo(self, retry_failed: bool = False, fresh: bool = False) -> list[Planned]:
         """The cells to compute now."""
@@ -120,6 +130,7 @@ def make_plan(grid: Grid, options: Options) -> Plan:
     tasks: dict[str, str] = {}
     fingerprints: dict[str, str] = {}
     remarks: dict[str, str] = {}
+    classes: dict[str, Classes] = {}
     for cell in grid.cells():
         place = (cell.dataset, cell.encoder)
         if place not in facts:
@@ -136,6 +147,8 @@ def make_plan(grid: Grid, options: Options) -> Plan:
         if place_facts:
             lack = lack_of(cell, method, place_facts.task, place_facts.offers, lacks)
             lack = lack or no_choice(cell, place_facts.roles, place_facts.untunable, lacks)
+            if place_facts.task == "classes":
+                classes[cell.dataset] = Classes(place_facts.seen, place_facts.unseen)
             if place_facts.roles and (why := place_facts.roles.lack()):
                 remarks[cell.dataset] = f"{cell.dataset}: no calibrated metric, since no rehearsal can be held: {why}"
         record = None if lack else records.find(cell, result_hash)
@@ -145,7 +158,8 @@ def make_plan(grid: Grid, options: Options) -> Plan:
     problems += lacks.values()
     problems += records.problems
     problems += [f"plug-in left out: {reason}" for reason in METHODS.broken.values()]
-    return Plan(grid.name, cells, problems, time.perf_counter() - started, _costs(cells), tuple(remarks.values()))
+    seconds, costs = time.perf_counter() - started, _costs(cells)
+    return Plan(grid.name, cells, problems, seconds, costs, tuple(remarks.values()), classes)
 
 
 def _state(cell: Cell, result_hash: str, record: Record | None, records: Records) -> State:

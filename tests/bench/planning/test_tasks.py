@@ -107,9 +107,9 @@ def test_a_task_is_in_the_identity_of_tags_only(tmp_path: Path) -> None:
     extra = {"task", "tag_metrics", "top"}
     assert tags.identity.keys() - classes.identity.keys() == extra
     assert tags.identity["top"] == [3, 5]
-    # The cells of single labels have the names that they had before there were tags, but for the protocol of today.
+    # But for the version of the protocol, cells of single labels have the names that they had before there were tags.
     assert (
-        identity_hash({**classes.identity, "protocol": 1})
+        identity_hash(classes.identity | {"protocol": 1})
         == "91bc1774b7a3f6727c7c78a886b5cbae6e7fb1cc3ec892f28fed1a95a4c36018"
     )
 
