@@ -97,6 +97,11 @@ class Settings(Gradient):
         if self.leave_one_out and self.evidence == "memory":
             raise UserError("clip_pzsl.leave_one_out is for evidence: batch; in the memory an image has no part yet")
 
+    @classmethod
+    def unused(cls) -> Mapping[str, str]:
+        """What moves is said by settings of its own."""
+        return {**super().unused(), "moves": "adapter and labels say what moves"}
+
     @property
     def needs(self) -> frozenset[str]:
         """Label embeddings start at the texts."""
