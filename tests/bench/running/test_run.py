@@ -28,6 +28,7 @@ from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.plan import Plan, State, make_plan
 from pzsl_bench.problem.folds import Problems
 from pzsl_bench.problem.studies import Studies
+from pzsl_bench.problem.toy import toy_problem
 from pzsl_bench.records.record import Record, Status
 from pzsl_bench.running import run, worker
 from pzsl_bench.running.opened import load_problem
@@ -503,6 +504,19 @@ def test_an_exam_without_seen_images_says_what_it_cannot_tell(tmp_path: Path) ->
     for record in records_of(few(tmp_path, 5, split=(0, 2)), tmp_path):
         assert {name for name, value in record.metrics.items() if value is None} == set(record.absent) == absent
         assert set(record.absent.values()) == {"no test image is of a seen class"}
+
+
+def test_an_exam_without_unseen_images_says_so() -> None:
+    problem = toy_problem()
+    rows = problem.test_truth < problem.seen
+    closed = replace(problem, test=problem.test[torch.from_numpy(rows)], test_truth=problem.test_truth[rows])
+    metrics = {"T1": None, "H_cal": None, "seen_acc": 0.5}
+    why = "no test image is of an unseen class"
+    assert worker.why_absent(metrics, closed.exam(), closed) == {"T1": why, "H_cal": why}
+    # Where the training of a rehearsal diverged there is no bias either, but that is no fact of the data.
+    assert worker.why_absent(metrics, problem.exam(), problem) == {}
+    leaking = replace(problem, untunable="it leaks")
+    assert worker.why_absent(metrics, problem.exam(), leaking) == {"H_cal": "no rehearsal can be held, since it leaks"}
 
 
 @pytest.mark.parametrize(("rule", "runs"), [("rehearsal", False), ("validation", True)])
