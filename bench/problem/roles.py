@@ -78,7 +78,7 @@ class Roles:
             if not count[list(self.acting(fold))].any():
                 return "the seen classes that play unseen ones have no training image"
             if not one_sided and count[self.fitted(fold)].max(initial=0) < 2:
-                return "no other seen class has two training images, one to train on and one to be tested with"
+                return "no class that is trained on has a second image to be tested with"
         return ""
 
 

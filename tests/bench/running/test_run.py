@@ -487,7 +487,9 @@ def test_with_two_images_a_class_there_is_a_rehearsal_and_with_one_there_is_none
         if images == 1:
             assert calibrated == [None] * 4
             assert set(record.absent) == set(CALIBRATED)
-            assert record.absent["H_cal"].startswith("no rehearsal can be held, since no other seen class has two")
+            assert record.absent["H_cal"].startswith(
+                "no rehearsal can be held, since no class that is trained on has a"
+            )
         else:
             assert all(value is not None and np.isfinite(value) for value in calibrated)
             assert record.absent == {}
@@ -532,4 +534,4 @@ def test_draws_are_not_compared_by_rehearsals_that_cannot_be_held(tmp_path: Path
         return
     assert {planned.state for planned in plan.cells} == {State.BLOCKED} and not plan.todo()
     (why,) = plan.problems
-    assert why.startswith("select: rehearsal cannot choose anything on features:few: no other seen class has two")
+    assert why.startswith("select: rehearsal cannot choose anything on features:few: no class that is trained on has a")
