@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Roles:
     """Seen classes that act as the unseen ones in the first rehearsal."""
     untunable: str = ""
     """Why nothing may be chosen on this dataset, if so."""
+    _lacks: dict[tuple[int, bool], str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Answers of `lack`: a plan asks for every cell."""
 
     def acting(self, fold: int) -> tuple[int, ...]:
         """The seen classes that act as the unseen ones in a fold: in fold 0 the validation classes, then others.
@@ -61,6 +63,12 @@ class Roles:
 
         A rehearsal that is one-sided has tests of acting classes only, and needs no second image of the others.
         """
+        question = folds, one_sided
+        if question not in self._lacks:
+            self._lacks[question] = self._lack(*question)
+        return self._lacks[question]
+
+    def _lack(self, folds: int, one_sided: bool) -> str:
         if self.untunable:
             return self.untunable
         if not self.validation:
@@ -70,7 +78,7 @@ class Roles:
             if not count[list(self.acting(fold))].any():
                 return "the seen classes that play unseen ones have no training image"
             if not one_sided and count[self.fitted(fold)].max(initial=0) < 2:
-                return "no other seen class has two training images, one to train on and one to be tested with"
+                return "no class that is trained on has a second image to be tested with"
         return ""
 
 

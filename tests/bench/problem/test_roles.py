@@ -51,10 +51,10 @@ def test_a_rehearsal_that_lacks_nothing_has_images_on_both_sides(images: list[in
     ("images", "validation", "why"),
     [
         ([3, 3, 3], (), "no seen class is named to play an unseen one"),
-        ([1, 1, 5], (2,), "no other seen class has two training images"),
+        ([1, 1, 5], (2,), "no class that is trained on has a second image"),
         ([3, 3, 0], (2,), "the seen classes that play unseen ones have no training image"),
         ([2, 0, 1], (2,), ""),
-        ([1, 1, 1], (2,), "no other seen class has two training images"),
+        ([1, 1, 1], (2,), "no class that is trained on has a second image"),
     ],
 )
 def test_what_a_rehearsal_lacks_is_said_in_words(images: list[int], validation: tuple[int, ...], why: str) -> None:

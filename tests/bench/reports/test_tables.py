@@ -436,11 +436,11 @@ def test_no_special_letter_reaches_latex_bare(text):
 def test_an_entry_without_a_number_is_a_dash_and_the_reason_stands_below_once():
     few = [*seeds("proden", 0.5, 0.6, dataset="few", H_cal=None), *seeds("eszsl", 0.4, 0.5, dataset="few", H_cal=None)]
     many = [*seeds("proden", 0.5, 0.6, H_cal=0.7), *seeds("eszsl", 0.4, 0.5, H_cal=0.6)]
-    why = "on few: no rehearsal can be held, since no other seen class has two training images."
+    why = "on few: no rehearsal can be held, since no class that is trained on has a second image."
     lines = table(frame(*few, *many), "H_cal", gaps=[why]).splitlines()
     (proden,) = (line for line in lines if line.startswith("PRODEN"))
     assert proden.split() == ["PRODEN", "–", "*70.0±0.0*"]
-    assert [line for line in lines if "two training images" in line] == [f"– {why}"]
+    assert [line for line in lines if "second image" in line] == [f"– {why}"]
     with pytest.raises(UserError, match=r"no result of this grid has H_cal \(on few: no rehearsal can be held"):
         table(frame(*few), "H_cal", gaps=[why])
 

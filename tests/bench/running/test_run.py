@@ -28,6 +28,7 @@ from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.plan import Plan, State, make_plan
 from pzsl_bench.problem.folds import Problems
 from pzsl_bench.problem.studies import Studies
+from pzsl_bench.problem.toy import toy_problem
 from pzsl_bench.records.record import Record, Status
 from pzsl_bench.running import run, worker
 from pzsl_bench.running.opened import load_problem
@@ -486,7 +487,9 @@ def test_with_two_images_a_class_there_is_a_rehearsal_and_with_one_there_is_none
         if images == 1:
             assert calibrated == [None] * 4
             assert set(record.absent) == set(CALIBRATED)
-            assert record.absent["H_cal"].startswith("no rehearsal can be held, since no other seen class has two")
+            assert record.absent["H_cal"].startswith(
+                "no rehearsal can be held, since no class that is trained on has a"
+            )
         else:
             assert all(value is not None and np.isfinite(value) for value in calibrated)
             assert record.absent == {}
@@ -505,6 +508,19 @@ def test_an_exam_without_seen_images_says_what_it_cannot_tell(tmp_path: Path) ->
         assert set(record.absent.values()) == {"no test image is of a seen class"}
 
 
+def test_an_exam_without_unseen_images_says_so() -> None:
+    problem = toy_problem()
+    rows = problem.test_truth < problem.seen
+    closed = replace(problem, test=problem.test[torch.from_numpy(rows)], test_truth=problem.test_truth[rows])
+    metrics = {"T1": None, "H_cal": None, "seen_acc": 0.5}
+    why = "no test image is of an unseen class"
+    assert worker.why_absent(metrics, closed.exam(), closed) == {"T1": why, "H_cal": why}
+    # Where the training of a rehearsal diverged there is no bias either, but that is no fact of the data.
+    assert worker.why_absent(metrics, problem.exam(), problem) == {}
+    leaking = replace(problem, untunable="it leaks")
+    assert worker.why_absent(metrics, problem.exam(), leaking) == {"H_cal": "no rehearsal can be held, since it leaks"}
+
+
 @pytest.mark.parametrize(("rule", "runs"), [("rehearsal", False), ("validation", True)])
 def test_draws_are_not_compared_by_rehearsals_that_cannot_be_held(tmp_path: Path, rule: str, runs: bool) -> None:
     grid = few(tmp_path, 1)
@@ -518,4 +534,4 @@ def test_draws_are_not_compared_by_rehearsals_that_cannot_be_held(tmp_path: Path
         return
     assert {planned.state for planned in plan.cells} == {State.BLOCKED} and not plan.todo()
     (why,) = plan.problems
-    assert why.startswith("select: rehearsal cannot choose anything on features:few: no other seen class has two")
+    assert why.startswith("select: rehearsal cannot choose anything on features:few: no class that is trained on has a")
