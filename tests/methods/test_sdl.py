@@ -100,7 +100,8 @@ def configured(settings: dict[str, Any]) -> SDL:
 @given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6))
 def test_diversity_of_confidences_lies_between_none_and_one(confidences: list[float]) -> None:
     shares = double([confidences]) / sum(confidences)
-    texts = tag_texts(len(confidences)).double()
+    # Of length one to the last digit: the formula expects it.
+    texts = F.normalize(tag_texts(len(confidences)).double(), dim=-1)
     diversity = configured({}).diversity(shares, (shares > 0).double(), texts, "weighted", False)
     torch.testing.assert_close(diversity, 1 - (shares @ texts).square().sum(-1))
     certain = F.one_hot(torch.tensor([0]), len(confidences)).double()
