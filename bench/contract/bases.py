@@ -24,6 +24,7 @@ from pzsl_bench.contract.settings import hyper
 from pzsl_bench.contract.study import Batch, Net, Output, State, Study, Update
 
 SCHEDULES = ("warmup", "cosine", "constant")
+"""How the learning rate may go; see `pzsl_bench.training.optimiser`."""
 SMALLEST_BATCH = 32
 """Images that a mini-batch of a small set has at least."""
 

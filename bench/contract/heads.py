@@ -93,6 +93,12 @@ class Adapter(FromZero):
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
+    @classmethod
+    def of(cls, study: Study, hidden: int, encoder_counts: float) -> Adapter:
+        """An adapter whose reach suits the study's logit scale."""
+        width = study.features.shape[-1]
+        return cls(width, hidden, IMAGE_REACH / study.scale, kept_share(study, encoder_counts))
+
     def forward(self, features: Tensor) -> Tensor:
         """(B, d) -> (B, d) adapted unit vectors."""
         return normalise(features + self.reach * self.up(torch.relu(self.down(features))))
@@ -108,11 +114,20 @@ class ClassResidual(FromZero):
         self.reach, self.kept = reach, kept
         self.rows = nn.Parameter(torch.zeros(classes, width))
 
+    @classmethod
+    def of(cls, study: Study, encoder_counts: float) -> ClassResidual:
+        """A residual whose reach suits the study's width."""
+        classes, width = study.texts.shape
+        return cls(classes, width, CLASS_REACH / math.sqrt(width), kept_share(study, encoder_counts))
+
+    def moved(self, texts: Tensor) -> Tensor:
+        """(C, d) -> (K, d) texts of the seen classes with their rows, of any length."""
+        return texts[: len(self.rows)] + self.reach * self.rows
+
     def forward(self, texts: Tensor) -> Tensor:
         """(C, d) -> (C, d) unit class vectors; the first rows are the seen classes."""
-        seen = len(self.rows)
-        moved = normalise(texts[:seen] + self.reach * self.rows)
-        return moved if len(texts) == seen else torch.cat([moved, texts[seen:]])
+        seen = normalise(self.moved(texts))
+        return seen if len(texts) == len(seen) else torch.cat([seen, texts[len(seen) :]])
 
 
 class CosineHead(Head):
@@ -197,15 +212,15 @@ def build_head(
                 f"a cosine head needs images and class texts of one width, not {width} and {text_width};"
                 " head: linear or mlp works without texts"
             )
-        kept = kept_share(len(study.features) / classes, encoder_counts)
-        adapter = Adapter(width, hidden, IMAGE_REACH / study.scale, kept) if moves != "classes" else None
-        residual = ClassResidual(classes, width, CLASS_REACH / math.sqrt(width), kept) if moves != "images" else None
+        adapter = Adapter.of(study, hidden, encoder_counts) if moves != "classes" else None
+        residual = ClassResidual.of(study, encoder_counts) if moves != "images" else None
         return CosineHead(width, study.scale, learn_scale, adapter, residual)
     if kind == "mlp":
         return MLPHead(width, hidden, classes)
     return LinearHead(width, classes)
 
 
-def kept_share(images_per_class: float, encoder_counts: float) -> float:
+def kept_share(study: Study, encoder_counts: float) -> float:
     """The share of what was learnt that is kept if the encoder's own classifier counts for so many images a class."""
-    return images_per_class / (images_per_class + encoder_counts)
+    images = len(study.features) / len(study.texts)
+    return images / (images + encoder_counts)

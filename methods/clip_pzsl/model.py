@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pzsl_bench.contract import Study, normalise
-from pzsl_bench.contract.heads import CLASS_REACH, IMAGE_REACH, SPEED, Adapter, ClassResidual, Dense, kept_share
+from pzsl_bench.contract.heads import SPEED, Adapter, ClassResidual, Dense, kept_share
 from pzsl_bench.methods.clip_pzsl.mining import SemanticMining
 from pzsl_bench.methods.clip_pzsl.settings import Settings
 
@@ -23,10 +22,8 @@ class Model(nn.Module):
         width = study.features.shape[-1]
         self.repeats = settings.adapter_repeats
         self.kind = settings.adapter
-        classes = len(study.texts)
-        kept = kept_share(len(study.features) / classes, settings.encoder_counts)
         if self.kind == "shared":
-            self.adapter = Adapter(width, settings.hidden, IMAGE_REACH / study.scale, kept)
+            self.adapter = Adapter.of(study, settings.hidden, settings.encoder_counts)
         elif self.kind != "none":
             if self.kind == "mlp":
                 self.down = Dense(width, 2 * width)
@@ -36,11 +33,9 @@ class Model(nn.Module):
         self.block = SemanticMining(
             width, settings.block_norm, settings.block_start, settings.block_ffn, settings.attends
         )
-        self.block.kept = kept
+        self.block.kept = kept_share(study, settings.encoder_counts)
         self.scale = study.scale
-        self.residual = None
-        if settings.labels == "residual":
-            self.residual = ClassResidual(classes, width, CLASS_REACH / math.sqrt(width), kept)
+        self.residual = ClassResidual.of(study, settings.encoder_counts) if settings.labels == "residual" else None
         self.log_scale = nn.Parameter(torch.zeros(())) if settings.temperature == "learned" else None
         self.centres = nn.Parameter(study.texts.clone()) if settings.labels == "learnable" else None
 
@@ -55,14 +50,6 @@ class Model(nn.Module):
             else:
                 x = x + self.up(F.gelu(self.down(F.layer_norm(x, x.shape[-1:]))))
         return normalise(x)
-
-    def start(self, texts: Tensor) -> Tensor:
-        """(K, d) where the label embeddings of a step start from: the texts, with their residuals if they have any."""
-        return (
-            texts
-            if self.residual is None
-            else texts[: len(self.residual.rows)] + self.residual.reach * self.residual.rows
-        )
 
     def kappa(self) -> Tensor | float:
         """The logit scale, at most 100 times the encoder's own range."""

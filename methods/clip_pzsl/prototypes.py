@@ -44,7 +44,7 @@ def changed_sums(memory: State, features: Tensor, before: Tensor, after: Tensor,
 def visual_evidence(memory: State, features: Tensor, own: Tensor | None, many: float | Tensor) -> Tensor:
     """(B, K) g, from images (B, d) and their own part T (B, K) in the sums; None for images that have none."""
     images, sums = normalise(features - memory["mean"]), memory["sums"]
-    own = torch.zeros(()) if own is None else own
+    own = features.new_zeros(()) if own is None else own
     along = images @ sums.T
     length = (sums.square().sum(-1) - 2 * own * along + own.square()).clamp(min=TINY).sqrt()
     others = (memory["count"] - own).clamp(min=0).square()

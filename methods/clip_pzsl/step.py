@@ -20,7 +20,7 @@ from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
 def stored_centres(model: Model, texts: Tensor, memory: State) -> Tensor:
     """(K, d) where the label embeddings of a step start from."""
     if model.residual is not None:
-        return model.start(texts)
+        return model.residual.moved(texts)
     centres = memory.get("centres", model.centres)
     assert centres is not None
     return centres
@@ -40,9 +40,9 @@ class Mined(NamedTuple):
     soft: Tensor | None = None
     """(B, K) their softmax."""
     remembered: State | None = None
+    """Sums and counts of the images of every class, of this batch and earlier ones; None where none are stored."""
     evidence: Tensor | None = None
     """(B, K) of the other images of each class; only with `block: confidences`."""
-    """Sums and counts of the images of every class, of this batch and earlier ones; None where none are stored."""
 
 
 def training_step(settings: Settings, model: Model, x: Tensor, batch: Batch) -> tuple[Tensor, Update]:
@@ -91,7 +91,7 @@ def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Ba
     assignment = assign(settings.block, scores, soft, batch.dice.get("gumbel"))
     if settings.confidence_weighted:
         assignment = assignment * batch.weights.amax(-1, keepdim=True)
-    base = centres if settings.labels == "residual" else settings.base(batch.texts, centres)
+    base = settings.base(batch.texts, centres)
     values = block.values(x)
     total, count = class_sums(assignment, values)
     remembered = None

@@ -7,18 +7,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzsl_bench.contract import configure
+from pzsl_bench.contract import Study, configure
 from pzsl_bench.contract.heads import kept_share
 from pzsl_bench.problem.toy import toy_problem, toy_studies
 from pzsl_bench.training.fit import batch_sizes, fit
 
 
-@given(st.floats(0.1, 1e6), st.floats(0, 1e3))
-def test_the_share_that_is_kept_grows_with_the_images_of_a_class(images: float, counts: float) -> None:
-    assert 0 < kept_share(images, counts) <= 1
-    assert kept_share(images, 0) == 1
-    assert kept_share(2 * images, counts) >= kept_share(images, counts)
-    assert kept_share(images, images) == pytest.approx(0.5)
+def study_of(images_per_class: int) -> Study:
+    return toy_studies(toy_problem(per_class=images_per_class), [("flip", 0.3, 0)]).of(0)
+
+
+@given(st.integers(1, 40), st.floats(0, 1e3))
+def test_the_share_that_is_kept_grows_with_the_images_of_a_class(images: int, counts: float) -> None:
+    few, many = (study_of(number) for number in (images, 2 * images))
+    assert 0 < kept_share(few, counts) <= 1
+    assert kept_share(few, 0) == 1
+    assert kept_share(many, counts) >= kept_share(few, counts)
+    assert kept_share(few, images) == pytest.approx(0.5)
 
 
 def test_a_head_that_counts_for_nothing_scores_as_the_encoder() -> None:
