@@ -3,10 +3,10 @@
 Family: pzsl (zero-shot learning from ambiguous labels).
 
 x = adapter(image),  e_j = unit(t_j + residual_j)      label embeddings of the classes' texts t
-c_ij = x_i . e_j + share g_ij                          g: evidence of the other images of the class, prototypes.py
-p_ij = softmax_j(kappa c_ij)
-loss = -mean_i sum_j T_ij log p_ij                     a candidate weighs by its relevance to the image, a constant
-T_ij <- p_ij on the candidates, rescaled
+loss = -mean_i sum_j T_ij log softmax_j(kappa x_i . e_j)
+T_ij <- softmax_j(kappa (c_ij + share g_ij)) on the candidates
+                                                       g: evidence of the other images of the class, prototypes.py
+                                                       c: x_i . e_j as it counts after training (`encoder_counts`)
 
 An unseen class moves from its text as its neighbours by name do (unseen.py). Settings bring back what the authors'
 earlier code does instead: attention between images and embeddings (mining.py), relevance beside confidences with
@@ -39,7 +39,7 @@ from pzsl_bench.contract import (
 )
 from pzsl_bench.methods.clip_pzsl.mining import pool_sums
 from pzsl_bench.methods.clip_pzsl.model import Model
-from pzsl_bench.methods.clip_pzsl.prototypes import first_sums, visual_evidence
+from pzsl_bench.methods.clip_pzsl.prototypes import first_sums, visual_evidence, whitened, whitening
 from pzsl_bench.methods.clip_pzsl.relevance import barrier, softmax_over_candidates
 from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
 from pzsl_bench.methods.clip_pzsl.step import stored_centres, training_step
@@ -50,7 +50,7 @@ from pzsl_bench.methods.clip_pzsl.unseen import TRANSDUCTIVE, score_alone, score
     "clip_pzsl",
     title="CLIP-PZSL",
     family="pzsl",
-    version=2,
+    version=3,
     citation=Citation(
         "Fan, Li, Yan, Zhong, Lu and Huang",
         "CLIP-driven Zero-shot Learning with Ambiguous Labels",
@@ -85,11 +85,18 @@ class ClipPzsl(Settings):
             return softmax_over_candidates(scores, barrier(study.candidates, scores.dtype))
         return study.targets
 
+    def tables(self, study: Study) -> State:
+        """(N, d) the whitened images, where their evidence is read."""
+        if self.block != "confidences":
+            return {}
+        return {"whitened": whitened(whitening(study.features), study.features)}
+
     def memory(self, study: Study, params: State) -> State:
         """The label embeddings, and the sums and counts of the images that were assigned to them."""
         centres = {} if self.labels in ("residual", "learnable") else {"centres": study.texts.clone()}
         if self.block == "confidences":
-            return {**centres, **first_sums(study.features, self.first_weights(study))}
+            scale = whitening(study.features)
+            return {**centres, **scale, **first_sums(whitened(scale, study.features), self.first_weights(study))}
         if not self.remembers:
             return centres
         count = torch.zeros_like(study.texts[:, 0])
@@ -120,7 +127,8 @@ class ClipPzsl(Settings):
             scores = self._score(model, x, net.texts, memory)
             if self.block != "confidences":
                 return scores
-            evidence = visual_evidence(memory, features, None, self.evidence_images) - memory["level"]
+            images = whitened(memory, features)
+            evidence = visual_evidence(memory, images, None, self.evidence_images) - memory["level"]
             evidence, seen = self.evidence_share * evidence, evidence.shape[-1]
             return torch.cat([scores[:, :seen] + evidence, scores[:, seen:]], dim=1)
 

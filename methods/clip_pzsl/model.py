@@ -33,7 +33,7 @@ class Model(nn.Module):
         self.block = SemanticMining(
             width, settings.block_norm, settings.block_start, settings.block_ffn, settings.attends
         )
-        self.block.kept = kept_share(study, settings.encoder_counts)
+        self.kept = self.block.kept = kept_share(study, settings.encoder_counts)
         self.scale = study.scale
         self.residual = ClassResidual.of(study, settings.encoder_counts) if settings.labels == "residual" else None
         self.log_scale = nn.Parameter(torch.zeros(())) if settings.temperature == "learned" else None

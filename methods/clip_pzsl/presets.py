@@ -45,6 +45,7 @@ LINEAGE: dict[str, Any] = {
 }
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no_mining": {"block": "none"},
+    "evidence_in_loss": {"evidence_in": "loss"},
     "soft_kmeans": KMEANS,
     "hard_kmeans": {"block": "argmax_st"},
     "cross_attention": {"block": "softmax_xattn"},

@@ -36,9 +36,14 @@ class Settings(Gradient):
     labels_rate: float = hyper(0.01, "step of the moving average or accumulator", search=(1e-3, 1e-1))
     block: str = hyper("confidences", "how images are assigned to classes", choices=ASSIGNMENTS)
     evidence_share: float = hyper(
-        0.05, "what the cosine to the mean image of a class adds to that of its label embedding", search=(1e-2, 0.3)
+        0.1, "what the evidence of a class's images adds to the cosine of its label embedding", search=(3e-2, 1.0)
     )
-    evidence_images: float = hyper(10.0, "images of a class at which its mean image counts half", search=(2.0, 50.0))
+    evidence_images: float = hyper(2.0, "images of a class at which their mean counts half", search=(0.5, 20.0))
+    evidence_in: str = hyper(
+        "labels",
+        "what `block: confidences` adds evidence to: the scores that refresh the labels, or those of the loss as well",
+        choices=("labels", "loss"),
+    )
     block_norm: str = hyper("l2", "unit vectors, or layer norm as in the group's code", choices=("l2", "ln"))
     block_start: str = hyper("identity", "start of the block", choices=("identity", "random"))
     block_ffn: bool = hyper(False, "a learnt map reads the label embeddings")

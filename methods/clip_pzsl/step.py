@@ -41,15 +41,20 @@ class Mined(NamedTuple):
     """(B, K) their softmax."""
     remembered: State | None = None
     """Sums and counts of the images of every class, of this batch and earlier ones; None where none are stored."""
+    believed: Tensor | None = None
+    """(B, K) what weighs the candidates and refreshes the confidences, where it is not the cosines."""
+    images: Tensor | None = None
+    """(B, d) the whitened images; only with `block: confidences`."""
     evidence: Tensor | None = None
-    """(B, K) of the other images of each class; only with `block: confidences`."""
+    """(B, K) of the other images of each class; likewise."""
 
 
 def training_step(settings: Settings, model: Model, x: Tensor, batch: Batch) -> tuple[Tensor, Update]:
     """Loss of a mini-batch of adapted images x (B, d), and the update of everything besides the parameters."""
     centres = stored_centres(model, batch.texts, batch.memory)
     mined = mine(settings, model, x, centres, batch)
-    constant, walls = mined.cosines.detach(), barrier(batch.candidates, x.dtype)
+    constant = mined.cosines.detach() if mined.believed is None else mined.believed
+    walls = barrier(batch.candidates, x.dtype)
     weights = candidate_weights(settings, model, constant, batch, walls)
     loss = settings.loss(Output(model.kappa() * mined.cosines), replace(batch, weights=weights))
     if settings.align != "none":
@@ -64,8 +69,8 @@ def training_step(settings: Settings, model: Model, x: Tensor, batch: Batch) -> 
     with torch.no_grad():
         after = refreshed(settings, model, constant, batch, walls)
         memory = {**stored(settings, centres, mined.target_centres.detach()), **(mined.remembered or {})}
-        if mined.evidence is not None and after is not None:
-            memory |= changed_sums(batch.memory, batch.features, batch.weights, after, mined.evidence)
+        if mined.images is not None and mined.evidence is not None and after is not None:
+            memory |= changed_sums(batch.memory, mined.images, batch.weights, after, mined.evidence)
         update = Update(after, memory, notes=notes(weights, mined, batch))
     return loss, update
 
@@ -75,11 +80,8 @@ def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Ba
     block = model.block
     if not settings.attends:
         embeddings = block.read(centres)
-        cosines = x @ embeddings.T
-        if settings.block == "confidences":
-            evidence = visual_evidence(batch.memory, batch.features, batch.weights, settings.evidence_images)
-            return Mined(centres, embeddings, cosines + settings.evidence_share * evidence, evidence=evidence)
-        return Mined(centres, embeddings, cosines)
+        mined = Mined(centres, embeddings, x @ embeddings.T)
+        return with_evidence(settings, model, mined, batch) if settings.block == "confidences" else mined
     scores = block.scores(x, centres, settings.assignment_sharpness * model.scale)
     hidden = batch.dice["hide"] < settings.hide if "hide" in batch.dice else None
     if settings.mask_candidates:
@@ -114,6 +116,26 @@ def mine(settings: Settings, model: Model, x: Tensor, centres: Tensor, batch: Ba
         visible = assignment if hidden is None else assignment * ~hidden
         cosines = without_own_image(settings, model, x, values, visible, base, centres, cosines)
     return Mined(target_centres, embeddings, cosines, scores, soft, remembered)
+
+
+def with_evidence(settings: Settings, model: Model, mined: Mined, batch: Batch) -> Mined:
+    """The same with the evidence of the other images in what is believed, and perhaps in the loss.
+
+    Believed are the cosines as they count after training, when what was learnt is weighed against the encoder's own.
+    """
+    with torch.no_grad():
+        images = batch.rows["whitened"]
+        evidence = visual_evidence(batch.memory, images, batch.weights, settings.evidence_images)
+    if settings.evidence_in == "loss":
+        return mined._replace(
+            cosines=mined.cosines + settings.evidence_share * evidence, images=images, evidence=evidence
+        )
+    with torch.no_grad():
+        cosines = mined.cosines
+        if model.kept != 1:
+            cosines = torch.lerp(batch.features @ batch.texts.T, cosines, model.kept)
+        believed = cosines + settings.evidence_share * evidence
+    return mined._replace(believed=believed, images=images, evidence=evidence)
 
 
 def without_own_image(

@@ -53,6 +53,7 @@ def stacked(method: ClipPzsl, stack: Studies, rows: slice = slice(None), epoch: 
         texts=stack.texts,
         weights=torch.stack([method.first_weights(stack.of(r))[rows] for r in range(len(stack))]),
         candidates=stack.candidates[:, rows],
+        rows={name: table[rows].expand(len(stack), -1, -1) for name, table in method.tables(stack.of(0)).items()},
         dice=dice,
         memory=memory,
         progress=torch.tensor(0.0),
