@@ -37,13 +37,28 @@ class Arrays:
         if rows is not None and len(value) != rows:
             hint = "; transpose it" if value.shape[1] == rows else ""
             raise self.bad(key, f"is {_shape(value)}, but there are {rows} {per}, each of which needs a row{hint}")
+        return self._finite(key)
+
+    def matrices(self, key: str, number: int, per: str, width: int) -> NDArray[np.float32]:
+        """(number, any, width) finite numbers; `per` says in messages what has a matrix each."""
+        value = self.arrays[key]
+        if value.ndim != 3 or value.dtype.kind not in "buif" or (len(value), value.shape[-1]) != (number, width):
+            raise self.bad(
+                key,
+                f"is not {number} x any number x {width}, a matrix for each of the {per}"
+                f" (it is {_shape(value)} of {value.dtype})",
+            )
+        return self._finite(key)
+
+    def _finite(self, key: str) -> NDArray[np.float32]:
+        value = self.arrays[key]
         with np.errstate(over="ignore"):
             numbers = np.ascontiguousarray(value, dtype=np.float32)
         wrong = np.argwhere(~np.isfinite(numbers))
         if len(wrong):
-            row, column = wrong[0]
+            place = tuple(wrong[0].tolist())
             more = f" ({len(wrong)} such numbers)" if len(wrong) > 1 else ""
-            raise self.bad(key, f"[{row}, {column}] is {value[row, column]}{more}")
+            raise self.bad(key, f"[{', '.join(map(str, place))}] is {value[place]}{more}")
         return numbers
 
     def whole(self, key: str) -> NDArray[np.int64]:

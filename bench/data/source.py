@@ -61,6 +61,8 @@ class Source:
     """(M, d) ready features, when there are no images."""
     texts: NDArray[np.float32] | None = None
     """(C, a) ready class semantics, when no encoder makes them."""
+    names: NDArray[np.float32] | None = None
+    """(C, m, a) ready vectors of other names of the classes, beside `texts`; rows of zeros where a class has fewer."""
     scale: float = 100.0
     """Logit scale that goes with ready features."""
     candidates: NDArray[np.bool_] | None = None
@@ -99,6 +101,8 @@ class Source:
             raise ValueError("validation classes must be some, not all, of the seen classes")
         if (self.images is None) == (self.features is None):
             raise ValueError("a source holds either images or features")
+        if self.names is not None and (self.texts is None or not self.aligned):
+            raise ValueError("ready vectors of names go with ready texts of the encoder that made the features")
         if self.contexts is not None and len(self.contexts) != len(self.class_names):
             raise ValueError("contexts need a list of templates for each class")
         if self.candidates is not None and self.candidates.shape != (len(self), len(self.class_names)):

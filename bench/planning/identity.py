@@ -58,6 +58,8 @@ class Facts:
     """Who plays what in its rehearsals; None where there is nothing to rehearse for."""
     untunable: str
     """Why nothing may be chosen on it, as the end of a sentence; empty where it may."""
+    ready_names: bool
+    """Whether it brings the vectors of all names of its classes; they are part of its checksum."""
 
 
 def dataset_facts(cell: Cell, options: Options, problems: list[str]) -> Facts | None:
@@ -85,6 +87,7 @@ def dataset_facts(cell: Cell, options: Options, problems: list[str]) -> Facts | 
             unseen=len(source.unseen),
             roles=roles_of(cell.dataset, source),
             untunable=source.untunable,
+            ready_names=source.names is not None,
         )
     except MissingDataError as missing:
         problems.append(str(missing))
@@ -100,6 +103,8 @@ def names_identity(
     """
     if not method.needs & OF_NAMES & facts.offers:
         return {}
+    if facts.ready_names:
+        return {"synonyms": ["ready", SPACES]}
     if cell.dataset not in fingerprints:
         synonyms = find_synonyms(cell.dataset, facts.class_names, options.data, cache_root(options.cache))
         fingerprints[cell.dataset] = synonyms.fingerprint()

@@ -38,7 +38,8 @@ def offers(source: Source, encoder: str) -> frozenset[str]:
         "candidates": source.candidates is not None,
     }
     # A wording (such as `+cupl=FILE`) makes class texts of other words than names, and has none for synonyms.
-    names = OF_NAMES if reads_texts and split_wording(encoder)[1] is None else frozenset()
+    reads_names = source.names is not None or (reads_texts and split_wording(encoder)[1] is None)
+    names = OF_NAMES if reads_names else frozenset()
     return names | {need for need, is_met in has.items() if is_met}
 
 

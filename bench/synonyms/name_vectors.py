@@ -66,7 +66,13 @@ def every_name(
     device: str = "cpu",
     download: bool = False,
 ) -> NDArray[np.float32]:
-    """(C, m, a) the same for the synonyms of `find_synonyms`; the plan has shown its warnings already."""
+    """(C, m, a) the same for the synonyms of `find_synonyms`; the plan has shown its warnings already.
+
+    A dataset that brings vectors of its names has them taken as they are.
+    """
+    if source.names is not None:
+        lengths = np.linalg.norm(source.names, axis=-1, keepdims=True)
+        return np.concatenate([texts[:, None], source.names / np.where(lengths > 0, lengths, 1)], axis=1)
     from pzsl_bench.synonyms.words import find_synonyms
 
     with warnings.catch_warnings():

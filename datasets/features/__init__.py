@@ -102,6 +102,7 @@ class Features(Dataset):
             checksum=_checksum(content, unit),
             features=content.features,
             texts=content.texts if content.attributes is None else content.attributes,
+            names=content.names,
             scale=content.scale,
             unit=unit,
             aligned=content.attributes is None,
@@ -151,4 +152,6 @@ def _checksum(content: Content, unit: bool) -> str:
         "unit": unit,
         "scale": content.scale,
     }
+    if content.names is not None:
+        facts["names"] = hashlib.sha256(np.ascontiguousarray(content.names).data).hexdigest()
     return identity_hash(facts)

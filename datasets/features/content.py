@@ -22,6 +22,7 @@ KEYS = {
     "validation": ("list", "seen classes that rehearsals hold out first [a quarter of them]"),
     "attributes": ("C x a", "class semantics of any origin; -1 where a value is missing"),
     "texts": ("C x d", "or: class names as the encoder of the features embeds them"),
+    "names": ("C x m x d", "beside texts: vectors of other names of each class; rows of zeros where it has fewer"),
     "unit": ("0 or 1", "0 leaves the rows of features at their lengths [1]"),
     "scale": ("number", "logit scale of the encoder [100]"),
 }
@@ -51,6 +52,8 @@ class Content:
     """(C, a) class semantics of any origin, with zeros for missing values."""
     texts: NDArray[np.float32] | None
     """(C, d) class texts in the same space as the features."""
+    names: NDArray[np.float32] | None
+    """(C, m, d) other names of the classes in that space; rows of zeros where there are fewer."""
     unit: bool
     scale: float
 
@@ -75,6 +78,8 @@ def read_content(path: Path) -> Content:
         raise UserError(f"{path}: every class is unseen, so there is nothing to train on")
     if "attributes" in arrays and "texts" in arrays:
         raise UserError(f"{path}: has attributes and texts, but class semantics are one or the other")
+    if "names" in arrays and "texts" not in arrays:
+        raise UserError(f"{path}: has names and no texts, the vectors of the classes' own names")
     unit = arrays.number("unit") != 0 if "unit" in arrays else True
     scale = arrays.number("scale") if "scale" in arrays else 100.0
     if scale <= 0:
@@ -88,6 +93,7 @@ def read_content(path: Path) -> Content:
         _validation(arrays, names, seen) if unseen else (),
         _attributes(arrays, names) if "attributes" in arrays else None,
         _texts(arrays, names, features.shape[1]) if "texts" in arrays else None,
+        arrays.matrices("names", len(names), "class_names", features.shape[1]) if "names" in arrays else None,
         unit,
         scale,
     )

@@ -230,9 +230,44 @@ BAD: dict[str, tuple[Keys, str]] = {
     "missing as nan": ({"attributes": np.full((8, 5), np.nan)}, "attributes: [0, 0] is nan (40 such numbers)"),
     "two semantics": ({"texts": np.ones((8, 6))}, "has attributes and texts"),
     "foreign texts": ({"attributes": None, "texts": np.ones((8, 5))}, "texts: has 5 columns, but features has 6"),
+    "names of attributes": ({"names": np.ones((8, 2, 6))}, "has names and no texts"),
+    "flat names": (
+        {"attributes": None, "texts": np.ones((8, 6)), "names": np.ones((8, 6))},
+        "names: is not 8 x any number x 6, a matrix for each of the class_names (it is 8 x 6 of float64)",
+    ),
+    "endless names": (
+        {"attributes": None, "texts": np.ones((8, 6)), "names": np.full((8, 1, 6), np.inf)},
+        "names: [0, 0, 0] is inf (48 such numbers)",
+    ),
     "scale": ({"scale": -1.0}, "scale: must be positive, not -1"),
     "unit": ({"unit": "yes"}, "unit: is not one number"),
 }
+
+
+def test_vectors_of_other_names_are_names_of_their_classes(tmp_path: Path) -> None:
+    """A class whose text lies in another direction than its images is found by its second name."""
+    means = np.eye(8, 16)
+    labels = np.tile(np.arange(8), 10)
+    features = means[labels] + np.random.default_rng(0).normal(0, 0.1, (80, 16))
+    texts, names = means.copy(), np.zeros((8, 2, 16))
+    texts[7], names[7, 0] = np.eye(16)[12], 3 * means[7]
+    common = {"features": features, "labels": labels, "attributes": None, "texts": texts, "unseen": [6, 7]}
+    save(tmp_path, "plain", **common)
+    save(tmp_path, "named", **common, names=names)
+    assert "synonyms" not in offers(find_dataset("features:plain", tmp_path).open(), "none")
+    problem = load_problem("features:named", "none", tmp_path, tmp_path / "cache", "cpu", needs=frozenset({"synonyms"}))
+    assert problem.synonyms is not None and problem.synonyms.shape == (8, 3, 16)
+    np.testing.assert_allclose(problem.synonyms[7, :2], np.stack([np.eye(16)[12], means[7]]), atol=1e-6)
+    assert not problem.synonyms[:7, 1:].any() and not problem.synonyms[7, 2].any()
+    (tmp_path / "named.yaml").write_text(
+        "datasets: ['features:named']\nambiguities: [flip]\nrates: [0]\n"
+        "methods: [s3: {score_by: max}, clip_zero_shot]\n"
+    )
+    where = ["--data", str(tmp_path), "--no-mlflow", "--device", "cpu", "--results", str(tmp_path / "results")]
+    assert call("run", "--grid", str(tmp_path / "named.yaml"), *where).exit_code == 0
+    found = [json.loads(path.read_text()) for path in (tmp_path / "results" / "records").rglob("*.json")]
+    accuracy = {record["method"]: record["metrics"]["T1"] for record in found}
+    assert accuracy["s3"] == 1.0 > accuracy["clip_zero_shot"]
 
 
 @pytest.mark.parametrize("case", BAD)
