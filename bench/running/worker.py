@@ -74,7 +74,7 @@ def run_stack(
             problems, masks = [], []
             for cell in (p.cell for p in piece):
                 problems.append(load_problem(*place, cell.seed, needs))
-                masks.append(candidate_sets(*place, cell.ambiguity, cell.rate, cell.seed))
+                masks.append(candidate_sets(*place, cell.ambiguity, cell.rate, cell.seed, cell.noise))
             records = train_and_judge(piece, masks, Problems(tuple(problems)), device, width, times, epochs)
         except Exception as error:
             if memory.is_out_of_memory(error) and len(piece) > 1:
@@ -262,6 +262,7 @@ def _record(
         encoder=cell.encoder,
         ambiguity=cell.ambiguity,
         rate=cell.rate,
+        noise=cell.noise,
         method=cell.method,
         row=cell.row,
         title=info.title,
