@@ -2,9 +2,9 @@
 
 Where an image is of one class, its label becomes a set of candidates. The true label is one of them, but for the rules
 with noise: those take it away with a given probability. Where an image has tags, annotations are lost or wrong
-(`pzsl_bench.data.tag_corruption` has the rules). All are a pure function of (dataset, ambiguity, rate, noise, seed): the
-uniform numbers come from `pzsl_bench.base.randomness`, never from a library stream. Neither rate nor noise is part of
-their key, so a higher rate only adds labels to the sets of a lower one, or takes more annotations away, and a higher
+(`pzsl_bench.data.tag_corruption` has the rules). All are a pure function of (dataset, ambiguity, rate, noise, seed):
+the uniform numbers come from `pzsl_bench.base.randomness`, never from a library stream. Neither rate nor noise is part
+of their key, so a higher rate only adds labels to the sets of a lower one, or takes more annotations away, and a higher
 noise only takes further true labels away.
 """
 
@@ -59,7 +59,7 @@ class Labelled:
 
 Generator = Callable[[Labelled, float, int], LabelSets]
 Turns = Callable[[Labelled, int], Reals]
-"""(labelled, stream of random numbers) -> (N, K) the order in which labels join as the rate rises, the smallest first."""
+"""(labelled, stream of random numbers) -> (N, K) the order in which labels join as the rate rises, smallest first."""
 
 
 @dataclass(frozen=True)
@@ -255,12 +255,12 @@ def semantic_turns(labelled: Labelled, stream: int) -> Reals:
 def flip_noisy(labelled: Labelled, rate: float, stream: int) -> Mask:
     """The sets of flip, out of which the true label of an image is taken with probability `noise`.
 
-    Each image has one more uniform number, and loses its true label where that number is below the noise. It depends on
-    the dataset and the seed only: the same images lose it at every rate and in `semantic_noisy`, and a higher noise only
-    takes further labels away. All else is as in `flip`, with the same random numbers: at noise 0 the sets are equal. A
-    set that would be empty gets the wrong label whose number is the smallest, the first to join at a higher rate. So a
-    set is never empty, `noise` is the share of images without their true label whatever the rate, and a higher rate
-    only adds labels. (With one seen class there is no wrong label, and the true one stays.)
+    Each image has one more uniform number, and loses its true label where that number is below the noise. The number
+    depends on the dataset and the seed only: the same images lose it at every rate and in `semantic_noisy`, and a
+    higher noise only takes further labels away. All else is as in `flip`, with the same random numbers: at noise 0 the
+    sets are equal. A set that would be empty gets the wrong label whose number is the smallest, the first to join at a
+    higher rate. So a set is never empty, `noise` is the share of images without their true label whatever the rate, and
+    a higher rate only adds labels. (With one seen class there is no wrong label, and the true one stays.)
 
     PiCO+'s code draws the same way but draws an empty set anew, true label included, so that fewer images lack theirs
     at low rates; ALIM's swaps the true label of an image for a wrong one from outside its set, so that sets keep their
