@@ -252,7 +252,7 @@ def semantic_turns(labelled: Labelled, stream: int) -> Reals:
     plain="flip",
     turns=flip_turns,
 )
-def flip_noisy(labelled: Labelled, rate: float, stream: int) -> Mask:
+def flip_noisy(labelled: Labelled, rate: float, stream: int) -> LabelSets:
     """The sets of flip, out of which the true label of an image is taken with probability `noise`.
 
     Each image has one more uniform number, and loses its true label where that number is below the noise. The number
@@ -277,7 +277,7 @@ def flip_noisy(labelled: Labelled, rate: float, stream: int) -> Mask:
     plain="semantic",
     turns=semantic_turns,
 )
-def semantic_noisy(labelled: Labelled, rate: float, stream: int) -> Mask:
+def semantic_noisy(labelled: Labelled, rate: float, stream: int) -> LabelSets:
     """The sets of semantic, out of which the true label of an image is taken with probability `noise`.
 
     The images that lose it are those of `flip_noisy`; at noise 0 the sets are those of `semantic`. A set that would be

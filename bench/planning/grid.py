@@ -31,7 +31,7 @@ def load_grid(name_or_path: str, overrides: list[str] | None = None) -> Grid:
             AMBIGUITIES.get(name).check_rate(rate)
         except UserError as error:
             raise UserError(f"{label}: {error}") from None
-    _refuse_idle_noise(grid, label)
+    _refuse_idle_noise(grid, label, touched)
     return grid
 
 
@@ -133,7 +133,7 @@ class Grid:
         return covers
 
 
-def _refuse_idle_noise(grid: Grid, label: str) -> None:
+def _refuse_idle_noise(grid: Grid, label: str, touched: set[str]) -> None:
     """Refuse noise where no ambiguity has any, in the whole grid or in a point that is included."""
     axes = grid.axes
     named = {name for point in (Point(), *axes.include) for name in point.ambiguity or axes.ambiguities}
@@ -143,8 +143,9 @@ def _refuse_idle_noise(grid: Grid, label: str) -> None:
     for place, noise, names in places:
         if noise is not None and not any(AMBIGUITIES.get(name).noisy for name in names):
             with_noise = [name for name, ambiguity in AMBIGUITIES.all().items() if ambiguity.noisy]
+            source = "--set" if place in touched else label
             raise UserError(
-                f"{label}: {place}: {', '.join(sorted(names))} {'have' if len(names) > 1 else 'has'} no noise;"
+                f"{source}: {place}: {', '.join(sorted(names))} {'have' if len(names) > 1 else 'has'} no noise;"
                 f" ambiguities with noise: {', '.join(with_noise)}"
             )
 

@@ -31,7 +31,7 @@ def sets_among(
     device = candidates.device
     among = candidates[:, torch.from_numpy(rows).to(device)][:, :, torch.from_numpy(classes).to(device)]
     empty = ~among.any(-1).cpu().numpy()
-    for run in np.flatnonzero(empty.any(1)):
+    for run in np.flatnonzero(empty.any(1)).tolist():
         images = np.flatnonzero(empty[run])
         dice = randomness.uniform(randomness.key(draws[run], "rehearsal"), candidates.shape[1], len(classes))[rows]
         dice[np.arange(len(rows)), truth] = np.inf

@@ -85,8 +85,8 @@ def _column(record: Record) -> Column:
 
 
 def _place(column: Column) -> str:
-    dataset, _, *ambiguity = column
-    return f"{dataset}/{ambiguity_label(*ambiguity)}"
+    dataset, _, ambiguity, rate, noise = column
+    return f"{dataset}/{ambiguity_label(ambiguity, rate, noise)}"
 
 
 def _percent(share: float) -> str:
