@@ -206,7 +206,7 @@ def why_absent(metrics: Mapping[str, float | None], exam: Exam, problem: Problem
     reasons: dict[str, str] = {}
     for name in (name for name, value in metrics.items() if value is None):
         if name == "recovered":
-            reasons[name] = "no true label is missing from its candidates"
+            reasons[name] = "where no true label is missing there is nothing to recover"
             continue
         lack = problem.roles.lack() if problem.roles is not None and name in CALIBRATED else ""
         if why := sides or (lack and f"no rehearsal can be held, since {lack}"):

@@ -92,7 +92,7 @@ def test_noisy_cells_are_trained_with_the_others_calibrated_and_told_apart(tmp_p
             assert 0 <= record.metrics["recovered"] <= 1  # type: ignore[operator]
         else:
             assert record.metrics["recovered"] is None
-            assert record.absent == {"recovered": "no true label is missing from its candidates"}
+            assert record.absent == {"recovered": "where no true label is missing there is nothing to recover"}
         if record.ambiguity == "flip_noisy":
             plain = sets["flip", record.rate, 0.0, record.seed]
             assert (record.candidates_hash == plain) == (record.noise == 0)
