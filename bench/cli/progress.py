@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
+from pzsl_bench.records.cell import ambiguity_label
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -78,7 +80,8 @@ class PlainProgress:
         self.records.append(record)
         if record.status != "done":
             self.failures += 1
-            where = f"{record.dataset}/{record.ambiguity}-{record.rate:g}/{record.row}/seed {record.seed}"
+            ambiguity = ambiguity_label(record.ambiguity, record.rate, record.noise)
+            where = f"{record.dataset}/{ambiguity}/{record.row}/seed {record.seed}"
             # A diverged cell has no traceback: its loss stopped being finite, which is all there is to say.
             why = cause(record.error) if record.error else "the loss stopped being finite"
             self.say(f"{record.status}: {where}: {why}")

@@ -1,10 +1,11 @@
 """Generators of candidate sets: how the labels of the seen training images become ambiguous.
 
-Where an image is of one class, its label becomes a set of candidates, and the true label is always one of them. Where
-it has tags, annotations are lost or wrong (`pzsl_bench.data.tag_corruption` has the rules). Both are a pure function of
-(dataset, ambiguity, rate, seed): the uniform numbers come from `pzsl_bench.base.randomness`, never from a library
-stream. The rate is not part of their key, so a higher rate only adds labels to the sets of a lower one, or takes more
-annotations away.
+Where an image is of one class, its label becomes a set of candidates. The true label is one of them, but for the rules
+with noise: those take it away with a given probability. Where an image has tags, annotations are lost or wrong
+(`pzsl_bench.data.tag_corruption` has the rules). All are a pure function of (dataset, ambiguity, rate, noise, seed):
+the uniform numbers come from `pzsl_bench.base.randomness`, never from a library stream. Neither rate nor noise is part
+of their key, so a higher rate only adds labels to the sets of a lower one, or takes more annotations away, and a higher
+noise only takes further true labels away.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Labelled:
 
 
 Generator = Callable[[Labelled, float, int], LabelSets]
+Turns = Callable[[Labelled, int], Reals]
+"""(labelled, stream of random numbers) -> (N, K) the order in which labels join as the rate rises, smallest first."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,23 @@ class Ambiguity:
     """Whether it is for images of one class, or for images with tags."""
     least: int | None = None
     """For a rate that is a whole number and not a share: its smallest value."""
+    plain: str = ""
+    """For a rule with noise: the rule without, whose random numbers it shares."""
+    turns: Turns | None = None
+    """For a rule with noise: which wrong label stands in where a set would be empty."""
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it has noise: true labels may be missing."""
+        return self.turns is not None
+
+    def check_noise(self, noise: float) -> None:
+        """Raise UserError for a noise that is not allowed."""
+        if not 0 <= noise < 1:
+            raise UserError(f"noise {noise!r} is not from 0 to below 1")
+        if noise and not self.noisy:
+            with_noise = ", ".join(name for name, rule in AMBIGUITIES.all().items() if rule.noisy)
+            raise UserError(f"ambiguity '{self.name}' has no noise; ambiguities with noise: {with_noise}")
 
     def check_rate(self, rate: float) -> None:
         """Raise UserError for a rate that is not allowed."""
@@ -95,6 +115,9 @@ class Ambiguity:
             )
 
 
+USUAL_NOISE = 0.1
+"""The noise of an ambiguity that has some, where a grid does not say how much."""
+
 AMBIGUITIES: Registry[Ambiguity] = Registry("ambiguity", "pzsl_bench.data.ambiguity", whole=True)
 
 
@@ -108,11 +131,14 @@ def ambiguity(
     rated: bool = True,
     task: str = "classes",
     least: int | None = None,
+    plain: str = "",
+    turns: Turns | None = None,
 ) -> Callable[[Generator], Generator]:
     """Register a generator under a name."""
 
     def keep(draw: Generator) -> Generator:
-        AMBIGUITIES.add(name, Ambiguity(name, title, summary, version, draw, frozenset(needs), rated, task, least))
+        facts = (frozenset(needs), rated, task, least, plain, turns)
+        AMBIGUITIES.add(name, Ambiguity(name, title, summary, version, draw, *facts))
         return draw
 
     return keep
@@ -160,12 +186,17 @@ def semantic(labelled: Labelled, rate: float, stream: int) -> Mask:
 
     Ranks rather than similarities decide, so the last bits of an embedding change nothing.
     """
+    probability = rate * name_weights(labelled)
+    return join(labelled, randomness.uniform(stream, *labelled.truth_mask().shape), probability[labelled.truth])
+
+
+def name_weights(labelled: Labelled) -> Reals:
+    """(K, K) 2^(-8 r / (K-1)) for the r-th most similar other name of each class; the diagonal means nothing."""
     similarity = labelled.texts @ labelled.texts.T
     np.fill_diagonal(similarity, np.inf)
     # Position 0 is the class itself, so wrong labels have ranks 1 .. K-1.
     rank = np.argsort(np.argsort(-similarity, axis=1, kind="stable"), axis=1, kind="stable")
-    probability = rate * 2.0 ** (-8.0 * (rank - 1) / max(labelled.classes - 1, 1))
-    return join(labelled, randomness.uniform(stream, *labelled.truth_mask().shape), probability[labelled.truth])
+    return np.asarray(2.0 ** (-8.0 * (rank - 1) / max(labelled.classes - 1, 1)))
 
 
 @ambiguity(
@@ -202,6 +233,58 @@ def given(labelled: Labelled, rate: float, stream: int) -> Mask:
     """Nothing is drawn: real ambiguity, the same for every seed but for the split."""
     assert labelled.given is not None, "a dataset without candidate sets of its own is refused when the run is planned"
     return labelled.given
+
+
+def flip_turns(labelled: Labelled, stream: int) -> Reals:
+    """(N, K) the rate above which `flip` adds a wrong label."""
+    return randomness.uniform(stream, *labelled.truth_mask().shape)
+
+
+def semantic_turns(labelled: Labelled, stream: int) -> Reals:
+    """(N, K) the rate above which `semantic` adds a wrong label; above 1 it never does."""
+    return flip_turns(labelled, stream) / name_weights(labelled)[labelled.truth]
+
+
+@ambiguity(
+    "flip_noisy",
+    title="uniform, truth may be missing",
+    summary="flip, then an image's true label is taken away with probability noise",
+    plain="flip",
+    turns=flip_turns,
+)
+def flip_noisy(labelled: Labelled, rate: float, stream: int) -> LabelSets:
+    """The sets of flip, out of which the true label of an image is taken with probability `noise`.
+
+    Each image has one more uniform number, and loses its true label where that number is below the noise. The number
+    depends on the dataset and the seed only: the same images lose it at every rate and in `semantic_noisy`, and a
+    higher noise only takes further labels away. All else is as in `flip`, with the same random numbers: at noise 0 the
+    sets are equal. A set that would be empty gets the wrong label whose number is the smallest, the first to join at a
+    higher rate. So a set is never empty, `noise` is the share of images without their true label whatever the rate, and
+    a higher rate only adds labels. (With one seen class there is no wrong label, and the true one stays.)
+
+    PiCO+'s code draws the same way but draws an empty set anew, true label included, so that fewer images lack theirs
+    at low rates; ALIM's swaps the true label of an image for a wrong one from outside its set, so that sets keep their
+    size; here a set shrinks by the label that it loses.
+    """
+    return flip(labelled, rate, stream)
+
+
+@ambiguity(
+    "semantic_noisy",
+    title="similar names, truth may be missing",
+    summary="semantic, then an image's true label is taken away with probability noise",
+    needs=["texts"],
+    plain="semantic",
+    turns=semantic_turns,
+)
+def semantic_noisy(labelled: Labelled, rate: float, stream: int) -> LabelSets:
+    """The sets of semantic, out of which the true label of an image is taken with probability `noise`.
+
+    The images that lose it are those of `flip_noisy`; at noise 0 the sets are those of `semantic`. A set that would be
+    empty gets the wrong label that `semantic` would add first if its rate were raised, beyond 1 if need be: most often
+    the most similar name.
+    """
+    return semantic(labelled, rate, stream)
 
 
 @ambiguity("rps", title="annotations lost", summary="every annotation is lost with probability rate", task="tags")
@@ -275,11 +358,34 @@ def join(labelled: Labelled, uniform: Reals, probability: Reals | float) -> Mask
     return mask
 
 
-def draw_candidates(name: str, labelled: Labelled, rate: float, dataset: str, seed: int) -> LabelSets:
-    """(N, K) candidate sets, or annotations of tags, of one (dataset, ambiguity, rate, seed)."""
+def without_truth(labelled: Labelled, drawn: LabelSets, missing: Mask, turns: Reals) -> Mask:
+    """(N, K) the sets without the true labels of the images that are (N,) missing; none becomes empty.
+
+    Where nothing would be left, the wrong label with the smallest number in `turns` (N, K) joins.
+    """
+    mask = drawn.astype(bool)
+    if labelled.classes == 1:
+        return mask
+    rows = np.flatnonzero(missing)
+    mask[rows, labelled.truth[rows]] = False
+    empty = rows[~mask[rows].any(1)]
+    mask[empty, np.where(labelled.truth_mask()[empty], np.inf, turns[empty]).argmin(1)] = True
+    return mask
+
+
+def draw_candidates(
+    name: str, labelled: Labelled, rate: float, dataset: str, seed: int, noise: float = 0.0
+) -> LabelSets:
+    """(N, K) candidate sets, or annotations of tags, of one (dataset, ambiguity, rate, noise, seed)."""
     rule = AMBIGUITIES.get(name)
     rule.check_rate(rate)
-    return rule.draw(labelled, rate, randomness.key("candidates", dataset, name, seed))
+    rule.check_noise(noise)
+    stream = randomness.key("candidates", dataset, rule.plain or name, seed)
+    drawn = rule.draw(labelled, rate, stream)
+    if rule.turns is None:
+        return drawn
+    missing = randomness.uniform(randomness.key("missing", dataset, seed), len(labelled.truth)) < noise
+    return without_truth(labelled, drawn, missing, rule.turns(labelled, stream))
 
 
 def allowed(drawn: LabelSets) -> Mask:

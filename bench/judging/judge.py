@@ -5,7 +5,9 @@ T1: unseen images among unseen classes.
 U and S: unseen and seen images among all classes. H: their harmonic mean.
 seen_acc: seen images among seen classes.
 accuracy: the same as a plain share of the images, as the partial-label literature reports it.
-D: share of training images whose best-scored candidate is the true label.
+D: share of training images whose best-scored candidate is the true label; at most the share whose candidates hold it.
+recovered: of the training images whose candidates do not hold the true label (ambiguities with noise), the share whose
+best-scored class among all seen classes, candidates or not, is the true label. Where no label is missing there is none.
 within_3 and within_5, for ordinal classes such as ages: the shares of seen test images whose predicted class is at most
 3 or 5 away.
 """
@@ -190,6 +192,7 @@ def judge(
     """
     seen_texts = exam.texts[: exam.seen]
     identified = seen_answers(fitted, train, seen_texts, candidates) == exam.train_truth
+    recovered = recovered_shares(fitted, exam, train, candidates)
     # Images of a seen class. Where every run has a split of its own, those of a seen class in the split of any run.
     rows = np.flatnonzero((exam.truth < exam.seen).reshape(-1, exam.truth.shape[-1]).any(0))
     among_seen = seen_answers(
@@ -202,11 +205,25 @@ def judge(
         metrics: dict[str, float | None] = {
             **seen_metrics(exam_of_run.truth[rows], among_seen[run], exam_of_run),
             "D": float(identified[run].mean()),
+            **({} if recovered[run] is None else {"recovered": recovered[run]}),
         }
         if answers is not None:
             metrics |= zero_shot_metrics(exam_of_run, answers[run], biases[run])
         results.append({k: None if v is None or not np.isfinite(v) else v for k, v in metrics.items()})
     return results
+
+
+def recovered_shares(fitted: Fitted, exam: Exam, train: Tensor, candidates: Tensor) -> list[float | None]:
+    """For every run, the share of images without a true candidate that are named correctly among all seen classes.
+
+    None where every image has its true label among its candidates.
+    """
+    truth = torch.from_numpy(exam.train_truth).to(candidates.device).expand(candidates.shape[:2])
+    missing = ~candidates.gather(-1, truth[..., None]).squeeze(-1).cpu().numpy()
+    if not missing.any():
+        return [None] * fitted.runs
+    right = seen_answers(fitted, train, exam.texts[: exam.seen]) == exam.train_truth
+    return [_share(right[run, rows]) if rows.any() else None for run, rows in enumerate(missing)]
 
 
 def seen_metrics(truth: Ints, predicted: Ints, exam: Exam) -> dict[str, float | None]:

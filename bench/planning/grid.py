@@ -10,7 +10,7 @@ from typing import Any
 
 from pzsl_bench.base.errors import UserError
 from pzsl_bench.contract import configure
-from pzsl_bench.data.ambiguity import AMBIGUITIES
+from pzsl_bench.data.ambiguity import AMBIGUITIES, USUAL_NOISE
 from pzsl_bench.data.source import find_dataset
 from pzsl_bench.planning.draws import drop_idle_selection
 from pzsl_bench.planning.grid_file import apply, read_grid
@@ -31,6 +31,7 @@ def load_grid(name_or_path: str, overrides: list[str] | None = None) -> Grid:
             AMBIGUITIES.get(name).check_rate(rate)
         except UserError as error:
             raise UserError(f"{label}: {error}") from None
+    _refuse_idle_noise(grid, label, touched)
     return grid
 
 
@@ -46,6 +47,12 @@ class Grid:
         """What the grid is for, in the words of its file."""
         return self.axes.about.strip()
 
+    @property
+    def noise(self) -> list[float]:
+        """The noise of its ambiguities that have some, the usual one where the grid names none; empty without them."""
+        noisy = any(AMBIGUITIES.get(cell.ambiguity).noisy for cell in self._cells)
+        return (self.axes.noise or [USUAL_NOISE]) if noisy else []
+
     def cells(self) -> list[Cell]:
         """Every cell once, in a stable order: the cells of the axes that `exclude` leaves, then those of `include`."""
         return list(self._cells)
@@ -53,7 +60,8 @@ class Grid:
     def resolved(self) -> dict[str, Any]:
         """The grid with everything written out, to be kept beside its results; it can be loaded again."""
         axes = self.axes
-        content = {"name": self.name, **axes.model_dump(exclude={"name", "include", "exclude"})}
+        content = {"name": self.name, **axes.model_dump(exclude={"name", "noise", "include", "exclude"})}
+        content |= {"noise": self.noise} if self.noise else {}
         content["methods"] = [grid_entry(row) for row in axes.methods]
         for key in ("include", "exclude"):
             if points := getattr(axes, key):
@@ -75,16 +83,25 @@ class Grid:
         tune = axes.tune if point.tune is None else point.tune
         for dataset in point.dataset or axes.datasets:
             encoders = [_encoder(e, dataset) for e in point.encoder or axes.encoders]
-            for encoder, ambiguity, rate, (method, settings), select, seed in product(
+            for encoder, (ambiguity, noise), rate, (method, settings), select, seed in product(
                 encoders,
-                point.ambiguity or axes.ambiguities,
+                self._ambiguities(point),
                 point.rate or axes.rates,
                 rows,
                 point.select or axes.select,
                 point.seed or axes.seeds,
             ):
-                cell = Cell(dataset, encoder, ambiguity, rate, method, settings, seed, select, tune)
+                cell = Cell(dataset, encoder, ambiguity, rate, method, settings, seed, select, tune, noise)
                 yield drop_idle_selection(cell)
+
+    def _ambiguities(self, point: Point) -> list[tuple[str, float]]:
+        """The ambiguities of a point with their noise: one without noise stands there once, with 0."""
+        noise = point.noise or self.axes.noise or [USUAL_NOISE]
+        return [
+            (name, value)
+            for name in point.ambiguity or self.axes.ambiguities
+            for value in (noise if AMBIGUITIES.get(name).noisy else [0.0])
+        ]
 
     def _rows(self, point: Point) -> list[Row]:
         """Its methods with its settings; without settings, the grid's rows of each method that the grid has."""
@@ -106,6 +123,7 @@ class Grid:
                 and (point.encoder is None or cell.encoder in {_encoder(e, cell.dataset) for e in point.encoder})
                 and (point.ambiguity is None or cell.ambiguity in point.ambiguity)
                 and (point.rate is None or cell.rate in point.rate)
+                and (point.noise is None or cell.noise in point.noise)
                 and (point.method is None or (cell.method, cell.settings) in rows)
                 and (point.seed is None or cell.seed in point.seed)
                 and (point.select is None or cell.select in point.select)
@@ -113,6 +131,23 @@ class Grid:
             )
 
         return covers
+
+
+def _refuse_idle_noise(grid: Grid, label: str, touched: set[str]) -> None:
+    """Refuse noise where no ambiguity has any, in the whole grid or in a point that is included."""
+    axes = grid.axes
+    named = {name for point in (Point(), *axes.include) for name in point.ambiguity or axes.ambiguities}
+    places = [("noise", axes.noise, named)]
+    for number, point in enumerate(axes.include, 1):
+        places.append((f"include[{number}].noise", point.noise, set(point.ambiguity or axes.ambiguities)))
+    for place, noise, names in places:
+        if noise is not None and not any(AMBIGUITIES.get(name).noisy for name in names):
+            with_noise = [name for name, ambiguity in AMBIGUITIES.all().items() if ambiguity.noisy]
+            source = "--set" if place in touched else label
+            raise UserError(
+                f"{source}: {place}: {', '.join(sorted(names))} {'have' if len(names) > 1 else 'has'} no noise;"
+                f" ambiguities with noise: {', '.join(with_noise)}"
+            )
 
 
 def _encoder(spec: str, dataset: str) -> str:

@@ -115,6 +115,14 @@ def _rates(value: Any, info: ValidationInfo) -> list[float]:
     return _refuse_repeats([_with_value_errors(lambda item: _rate(item, counts), item) for item in _as_list(value)])
 
 
+def _noise(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is not a number from 0 to below 1")
+    if not 0 <= value < 1:
+        raise ValueError(f"{value!r} is not from 0 to below 1")
+    return float(value)
+
+
 def _seeds(value: Any) -> list[int]:
     """[0, 1, 2], or a range "0-2", or ranges in a list."""
     seeds: list[int] = []
@@ -174,6 +182,7 @@ Datasets = Annotated[list[str], _name_axis(find_dataset)]
 Encoders = Annotated[list[str], _name_axis(str)]
 Ambiguities = Annotated[list[str], _name_axis(AMBIGUITIES.get)]
 Rates = Annotated[list[float], BeforeValidator(_rates)]
+Noises = Annotated[list[float], _axis(_noise)]
 Methods = Annotated[list[str], _name_axis(METHODS.get)]
 Selects = Annotated[list[str], _name_axis(find_rule)]
 Tune = Annotated[int, BeforeValidator(_tune)]
@@ -188,6 +197,7 @@ class Point(BaseModel):
     encoder: Encoders | None = None
     ambiguity: Ambiguities | None = None
     rate: Rates | None = None
+    noise: Noises | None = None
     method: Methods | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     seed: Annotated[list[int], BeforeValidator(_seeds)] | None = None
@@ -217,6 +227,7 @@ class Axes(BaseModel):
     encoders: Encoders = ["default"]
     ambiguities: Ambiguities
     rates: Rates
+    noise: Noises | None = None
     seeds: Annotated[list[int], BeforeValidator(_seed_axis)] = [0]
     methods: Annotated[list[Row], BeforeValidator(_rows)]
     select: Selects = ["last"]

@@ -35,8 +35,12 @@ def cell_key(cell: Cell) -> str:
 
 
 def draw_key(cell: Cell) -> str:
-    """The name that all methods share at one (dataset, ambiguity, rate, seed)."""
-    return f"{cell.dataset}|{cell.ambiguity}|{cell.rate!r}|{cell.seed}"
+    """The name that all methods share at one (dataset, ambiguity, rate, noise, seed).
+
+    Without noise it is what it was before there was any, so that older results stand.
+    """
+    noise = f"|noise {cell.noise!r}" if AMBIGUITIES.get(cell.ambiguity).noisy else ""
+    return f"{cell.dataset}|{cell.ambiguity}|{cell.rate!r}{noise}|{cell.seed}"
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def names_identity(
 
 def result_identity(cell: Cell, method: Method, facts: dict[str, Any]) -> dict[str, Any]:
     """Everything that determines the result of a cell."""
-    selection: dict[str, Any] = {}
+    ambiguity, selection = AMBIGUITIES.get(cell.ambiguity), dict[str, Any]()
     if cell.select != "last":
         selection["select"] = [cell.select, SELECTION]
     if cell.tune:
@@ -124,8 +128,9 @@ def result_identity(cell: Cell, method: Method, facts: dict[str, Any]) -> dict[s
         "encoder": cell.encoder,
         **facts,
         "ambiguity": cell.ambiguity,
-        "ambiguity_version": AMBIGUITIES.get(cell.ambiguity).version,
+        "ambiguity_version": ambiguity.version,
         "rate": cell.rate,
+        **({"noise": cell.noise} if ambiguity.noisy else {}),
         "method": cell.method,
         "method_version": method.info.version,
         "settings": {f.name: getattr(method, f.name) for f in fields(method)},

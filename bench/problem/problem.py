@@ -128,7 +128,7 @@ class Problem:
 
         Some seen classes act as the unseen ones. A share of the training images of the other classes acts as the seen
         test images. Whatever is chosen (calibration, tuning) is chosen on rehearsals: no test image and no unseen class
-        takes part in it.
+        takes part in it. The candidate sets that go with it are made by `pzsl_bench.problem.rehearsal_sets`.
         """
         roles = self.roles
         assert roles is not None

@@ -27,7 +27,7 @@ class Studies:
     keys: tuple[str, ...]
     """Names of the R cells; every random number of a run is a function of its name."""
     draws: tuple[str, ...]
-    """Names of the R (dataset, ambiguity, rate, seed) points, shared by all methods."""
+    """Names of the R (dataset, ambiguity, rate, noise, seed) points, shared by all methods."""
     views: Tensor | None = None
     """(V, N, d) encoded augmented crops, shared."""
     tower: Tower | None = None

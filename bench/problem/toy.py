@@ -116,8 +116,10 @@ def toy_tags(seen: int = 8, unseen: int = 4, width: int = 16, images: int = 160,
     )
 
 
-def toy_studies(problem: Problem, points: Sequence[tuple[str, float, int]], method: str = "any") -> Studies:
+def toy_studies(
+    problem: Problem, points: Sequence[tuple[str, float, int]], method: str = "any", noise: float = 0.0
+) -> Studies:
     """A stack over (ambiguity, rate, seed) points of a problem."""
-    masks = [draw_candidates(a, problem.labelled, rate, problem.name, seed) for a, rate, seed in points]
+    masks = [draw_candidates(a, problem.labelled, rate, problem.name, seed, noise) for a, rate, seed in points]
     draws = ["|".join(map(str, (problem.name, *point))) for point in points]
     return problem.studies(torch.from_numpy(np.stack(masks)), [f"{d}|{method}" for d in draws], draws)

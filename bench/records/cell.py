@@ -26,6 +26,8 @@ class Cell:
     """The rule that chooses the epoch, and the draw of the settings where there are several."""
     tune: int = 0
     """How many draws of the settings there are, the grid's own included; 0 leaves them as they are."""
+    noise: float = 0.0
+    """The share of images whose true label is missing from their candidates; 0 for an ambiguity without noise."""
 
     @property
     def row(self) -> str:
@@ -41,12 +43,14 @@ class Cell:
             "encoder": self.encoder,
             "ambiguity": self.ambiguity,
             "rate": self.rate,
+            "noise": self.noise,
             "method": self.row,
             "seed": self.seed,
         }
 
     def __str__(self) -> str:
-        return f"{self.dataset}/{self.encoder}/{self.ambiguity}-{self.rate:g}/{self.row}/seed {self.seed}"
+        ambiguity = ambiguity_label(self.ambiguity, self.rate, self.noise)
+        return f"{self.dataset}/{self.encoder}/{ambiguity}/{self.row}/seed {self.seed}"
 
 
 def split_row(row: str) -> tuple[str, dict[str, str], str]:
@@ -57,6 +61,11 @@ def split_row(row: str) -> tuple[str, dict[str, str], str]:
     method, inside, choice = match.groups()
     pairs = re.split(r",(?=\w+=)", inside) if inside else []
     return method, {key: value for key, _, value in (pair.partition("=") for pair in pairs)}, choice or ""
+
+
+def ambiguity_label(ambiguity: str, rate: float, noise: float) -> str:
+    """An ambiguity with its numbers, as messages name it: flip-0.3, or flip_noisy-0.3-noise0.1."""
+    return f"{ambiguity}-{rate:g}" + (f"-noise{noise:g}" if noise else "")
 
 
 def choice_label(select: str, tune: int) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-HEAD = ("dataset", "encoder", "ambiguity", "rate", "method", "seed", "status")
+HEAD = ("dataset", "encoder", "ambiguity", "rate", "noise", "method", "seed", "status")
 
 
 METRICS = ("T1", "U", "S", "H", "seen_acc", "accuracy", "D")

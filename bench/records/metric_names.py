@@ -15,6 +15,7 @@ NAMES = {
     "within_3": "share of images whose class is missed by at most 3",
     "within_5": "share of images whose class is missed by at most 5",
     "D": "disambiguation accuracy on the training candidates (D)",
+    "recovered": "training images named correctly among seen classes although their true label is no candidate",
     "AUSUC": "area under the seen-unseen curve (AUSUC)",
     "U_cal": "accuracy on unseen classes with calibrated stacking by true labels of training images (U)",
     "S_cal": "accuracy on seen classes with calibrated stacking by true labels of training images (S)",

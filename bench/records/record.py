@@ -31,6 +31,8 @@ class Record(BaseModel):
     encoder: str
     ambiguity: str
     rate: float
+    noise: float = 0.0
+    """The share of images whose true label is missing from their candidates; older records have no such field."""
     method: str
     """Name in the registry."""
     row: str

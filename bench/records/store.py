@@ -84,7 +84,8 @@ class Records:
                 yield record
 
     def _folder(self, cell: Cell | Record) -> Path:
-        ambiguity = slug(f"{cell.ambiguity}-{float(cell.rate)!r}")
+        noise = f"-noise{float(cell.noise)!r}" if cell.noise else ""
+        ambiguity = slug(f"{cell.ambiguity}-{float(cell.rate)!r}{noise}")
         return self.root / slug(cell.dataset) / slug(cell.encoder) / ambiguity / slug(cell.row)
 
     def _set_aside(self, path: Path, reason: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pzsl_bench.base.errors import UserError, unknown
 from pzsl_bench.base.yaml_files import SUFFIXES
 from pzsl_bench.contract import FAMILIES, METHODS
-from pzsl_bench.data.ambiguity import AMBIGUITIES
+from pzsl_bench.data.ambiguity import AMBIGUITIES, USUAL_NOISE
 from pzsl_bench.data.source import DATASETS, find_dataset
 from pzsl_bench.planning.grid_file import grid_names, read_grid
 from pzsl_bench.planning.tasks import task_titles
@@ -185,7 +185,14 @@ def _dataset(name: str, variants: Sequence[str]) -> str:
 def _ambiguity(name: str) -> str:
     ambiguity = AMBIGUITIES.get(name)
     task = task_titles({ambiguity.task})
-    facts = _facts(name=ambiguity.name, version=ambiguity.version, task=task, rule=ambiguity.summary)
+    noise = f"a share from 0 to below 1, as in noise: [0.1, 0.3]; where a grid names none, {USUAL_NOISE:g}"
+    facts = _facts(
+        name=ambiguity.name,
+        version=ambiguity.version,
+        task=task,
+        rule=ambiguity.summary,
+        noise=noise if ambiguity.noisy else "",
+    )
     docs = inspect.cleandoc(ambiguity.draw.__doc__ or "")
     return "\n".join([f"{ambiguity.title} (ambiguity)", facts, "", docs]).rstrip()
 
@@ -203,6 +210,7 @@ def _grid(name: str) -> str:
         encoders=", ".join(axes.encoders),
         ambiguities=", ".join(axes.ambiguities),
         rates=", ".join(f"{rate:g}" for rate in axes.rates),
+        noise=", ".join(f"{noise:g}" for noise in grid.noise),
         seeds=", ".join(map(str, axes.seeds)),
         select="; ".join(f"{name} ({find_rule(name).meaning})" for name in axes.select if axes.select != ["last"]),
         draws=axes.tune or "",

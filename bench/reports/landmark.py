@@ -113,7 +113,8 @@ def _parse_row_name(name: str) -> Row:
 
 def _refuse_several_columns(grid: Grid, label: str) -> None:
     cells = grid.cells()
-    columns = {(cell.dataset, cell.encoder, cell.ambiguity, cell.rate) for cell in cells}
+    columns = {(cell.dataset, cell.encoder, cell.ambiguity, cell.rate, cell.noise) for cell in cells}
     rows = {(_row_of(cell), cell.seed) for cell in cells}
     if len(columns) > 1 or len(rows) < len(cells):
-        raise UserError(f"{label}: grid: spans several columns; a landmark is one dataset, encoder, ambiguity and rate")
+        one = "one dataset, encoder, ambiguity, rate and noise"
+        raise UserError(f"{label}: grid: spans several columns; a landmark is {one}")

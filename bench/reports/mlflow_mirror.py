@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RUNS_AT_ONCE = 500
 # A commit waits for the disk, up to 30 ms on a busy one: too long to spend on every cell.
 SECONDS_BETWEEN_FLUSHES = 1.0
-POINT = ["dataset", "encoder", "ambiguity", "rate", "method"]
+POINT = ["dataset", "encoder", "ambiguity", "rate", "noise", "method"]
 log = logging.getLogger("pzsl_bench")
 
 
@@ -149,7 +149,8 @@ class Mirror:
         metrics = [(k, v, 0) for k, v in (record.metrics | cost).items() if v is not None and math.isfinite(v)]
         for name, values in record.curves.items():
             metrics += [(f"curve/{name}", v, n) for n, v in enumerate(values, 1) if math.isfinite(v)]
-        where = {n: str(getattr(record, n)) for n in ("dataset", "encoder", "ambiguity", "rate", "seed")}
+        noise = f" noise {record.noise:g}" if record.noise else ""
+        where = {n: str(getattr(record, n)) for n in ("dataset", "encoder", "ambiguity", "rate", "noise", "seed")}
         tags = {
             "hash": record.hash,
             "status": record.status.value,
@@ -172,7 +173,7 @@ class Mirror:
         tags = _kind("cell") | {f"pzsl.{k}": v for k, v in tags.items()}
         return Run(
             key=f"cell:{record.hash}",
-            name=f"{record.row} {record.dataset} {record.ambiguity} {record.rate:g} seed {record.seed}",
+            name=f"{record.row} {record.dataset} {record.ambiguity} {record.rate:g}{noise} seed {record.seed}",
             status="FINISHED" if record.status is Status.DONE else "FAILED",
             start=end - int(record.seconds * 1000),
             end=end,
@@ -188,6 +189,8 @@ class Mirror:
         runs = []
         for point, rows in done.groupby(POINT):
             where = dict(zip(POINT, map(str, point), strict=True))
+            # Without noise the key and the name are as they were before there was any.
+            given = {name: value for name, value in where.items() if name != "noise" or float(value)}
             numbers = rows[names].astype("float64")
             numbers = numbers.where(numbers.abs() < math.inf)
             metrics: list[tuple[str, float, int]] = []
@@ -197,8 +200,9 @@ class Mirror:
             seeds = ",".join(map(str, sorted(rows["seed"])))
             runs.append(
                 Run(
-                    key=f"summary:{self.grid}:" + "/".join(where.values()),
-                    name="mean of {method} {dataset} {ambiguity} {rate}".format(**where),
+                    key=f"summary:{self.grid}:" + "/".join(given.values()),
+                    name="mean of {method} {dataset} {ambiguity} {rate}".format(**where)
+                    + (f" noise {given['noise']}" if "noise" in given else ""),
                     status="FINISHED",
                     start=min(times),
                     end=max(times),

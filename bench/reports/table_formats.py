@@ -140,7 +140,8 @@ def _notes(layout: Layout) -> list[str]:
 
 def _levels(layout: Layout, column: Column) -> list[str]:
     encoder = [column.encoder] if layout.encoders else []
-    return [column.dataset, *encoder, column.ambiguity, f"{column.rate:g}"]
+    noise = f", noise {column.noise:g}" if column.ambiguity in layout.noisy else ""
+    return [column.dataset, *encoder, column.ambiguity, f"{column.rate:g}{noise}"]
 
 
 def _groups(layout: Layout) -> list[tuple[str, list[Row]]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pzsl_bench.base.errors import UserError, unknown
 from pzsl_bench.contract import METHODS
-from pzsl_bench.records.cell import split_row
+from pzsl_bench.records.cell import ambiguity_label, split_row
 from pzsl_bench.records.frame import metric_columns
 from pzsl_bench.records.metric_names import NAMES, PLAIN, ZERO_SHOT, is_tag_metric, metric_title
 from pzsl_bench.records.record import Status
@@ -35,9 +35,10 @@ class Column:
     encoder: str
     ambiguity: str
     rate: float
+    noise: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.dataset}/{self.encoder}/{self.ambiguity}-{self.rate:g}"
+        return f"{self.dataset}/{self.encoder}/{ambiguity_label(self.ambiguity, self.rate, self.noise)}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ class Layout:
     @property
     def encoders(self) -> bool:
         """Whether some columns differ only in their encoder, so that their heads must name it."""
-        return len({(c.dataset, c.ambiguity, c.rate) for c in self.columns}) < len(self.columns)
+        return len({(c.dataset, c.ambiguity, c.rate, c.noise) for c in self.columns}) < len(self.columns)
+
+    @property
+    def noisy(self) -> set[str]:
+        """Ambiguities of which some column has noise, so that the heads of all their columns must name it."""
+        return {c.ambiguity for c in self.columns if c.noise}
 
 
 def arrange(frame: DataFrame, metric: str, seeds: int | None = None, gaps: Sequence[str] = ()) -> Layout:
@@ -160,17 +166,18 @@ def _of_task(records: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]
 
 
 def _column(record: dict[str, Any]) -> Column:
-    return Column(record["dataset"], record["encoder"], record["ambiguity"], float(record["rate"]))
+    numbers = float(record["rate"]), float(record.get("noise", 0.0))
+    return Column(record["dataset"], record["encoder"], record["ambiguity"], *numbers)
 
 
 def _columns(records: Sequence[dict[str, Any]]) -> list[Column]:
-    """Datasets, encoders and ambiguities in the order of the records, rates ascending."""
+    """Datasets, encoders and ambiguities in the order of the records, rates and then noise ascending."""
     columns = list(dict.fromkeys(map(_column, records)))
     order: dict[Any, int] = {}
     for column in columns:
         for depth in range(1, 4):
             order.setdefault(_prefix(column, depth), len(order))
-    return sorted(columns, key=lambda c: (*(order[_prefix(c, depth)] for depth in range(1, 4)), c.rate))
+    return sorted(columns, key=lambda c: (*(order[_prefix(c, depth)] for depth in range(1, 4)), c.rate, c.noise))
 
 
 def _prefix(column: Column, depth: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pzsl_bench.records.cell import ambiguity_label
 from pzsl_bench.records.record import Record, Status
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ FAR_BELOW = 0.5
 """Far below zero-shot CLIP is a mean over seeds that lies below this share of it."""
 
 METRICS = ("T1", "seen_acc")
-Column = tuple[str, str, str, float]
+Column = tuple[str, str, str, float, float]
 
 
 def weak_rows(records: Iterable[Record], classes: Mapping[str, Classes]) -> list[str]:
@@ -80,12 +81,12 @@ def _means(records: Iterable[Record], metric: str) -> dict[Column, float]:
 
 
 def _column(record: Record) -> Column:
-    return record.dataset, record.encoder, record.ambiguity, record.rate
+    return record.dataset, record.encoder, record.ambiguity, record.rate, record.noise
 
 
 def _place(column: Column) -> str:
-    dataset, _, ambiguity, rate = column
-    return f"{dataset}/{ambiguity}-{rate:g}"
+    dataset, _, ambiguity, rate, noise = column
+    return f"{dataset}/{ambiguity_label(ambiguity, rate, noise)}"
 
 
 def _percent(share: float) -> str:

@@ -111,7 +111,8 @@ def candidate_sets(
     ambiguity: str,
     rate: float,
     seed: int,
+    noise: float,
 ) -> LabelSets:
     """(N, K) the candidate sets, or marks of tags, that an ambiguity draws; the same for all methods of a grid."""
     problem = load_problem(dataset, encoder, data, cache, device, seed)
-    return draw_candidates(ambiguity, problem.labelled, rate, dataset, seed)
+    return draw_candidates(ambiguity, problem.labelled, rate, dataset, seed, noise)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pzsl_bench.base.timing import PhaseTimes
 from pzsl_bench.contract import Method
-from pzsl_bench.data.ambiguity import LabelSets, allowed, mask_hash
+from pzsl_bench.data.ambiguity import AMBIGUITIES, LabelSets, allowed, mask_hash
 from pzsl_bench.encoding.cache import cache_root
 from pzsl_bench.judging.disambiguation import DisambiguationCurve
 from pzsl_bench.judging.judge import CALIBRATED, judge
@@ -26,6 +26,7 @@ from pzsl_bench.planning.plan import Planned
 from pzsl_bench.problem.exam import Exam
 from pzsl_bench.problem.folds import Problems, size
 from pzsl_bench.problem.problem import Problem
+from pzsl_bench.problem.rehearsal_sets import sets_among
 from pzsl_bench.problem.studies import Studies
 from pzsl_bench.records.cell import Cell
 from pzsl_bench.records.record import Record, Status
@@ -74,7 +75,7 @@ def run_stack(
             problems, masks = [], []
             for cell in (p.cell for p in piece):
                 problems.append(load_problem(*place, cell.seed, needs))
-                masks.append(candidate_sets(*place, cell.ambiguity, cell.rate, cell.seed))
+                masks.append(candidate_sets(*place, cell.ambiguity, cell.rate, cell.seed, cell.noise))
             records = train_and_judge(piece, masks, Problems(tuple(problems)), device, width, times, epochs)
         except Exception as error:
             if memory.is_out_of_memory(error) and len(piece) > 1:
@@ -137,6 +138,7 @@ def train_and_judge(
     with times.timed("judging"):
         judged = zip(selected.states, selected.biases, strict=True)
         metrics = averaged([_judge(s, exam, studies, biases) for s, biases in judged])
+        metrics = [_noisy_metrics(p.cell) | of_run for p, of_run in zip(cells, metrics, strict=True)]
         alive = selected.states[-1].alive.tolist()
         curves = {name: values.cpu().tolist() for name, values in selected.states[-1].curves.items()}
     seconds = time.perf_counter() - started
@@ -174,9 +176,9 @@ def rehearsals_of(method: Method, rule: Rule, problems: Problems, studies: Studi
         if no_rehearsal(problem, rule):
             continue
         rehearsal_problem, rows, classes = problem.rehearsal(fold)
-        candidates = studies.candidates[torch.tensor(runs, device=device)]
-        candidates = candidates[:, torch.from_numpy(rows).to(device)][:, :, torch.from_numpy(classes).to(device)]
         keys, draws = [studies.keys[r] for r in runs], [studies.draws[r] for r in runs]
+        candidates = studies.candidates[torch.tensor(runs, device=device)]
+        candidates = sets_among(candidates, rows, classes, rehearsal_problem.train_truth, draws)
         rehearsal_studies = _truth_for_bounds(
             method,
             rehearsal_problem.studies(candidates, keys, draws),
@@ -203,10 +205,18 @@ def why_absent(metrics: Mapping[str, float | None], exam: Exam, problem: Problem
     sides = sides or ("no test image is of an unseen class" if from_seen.all() else "")
     reasons: dict[str, str] = {}
     for name in (name for name, value in metrics.items() if value is None):
+        if name == "recovered":
+            reasons[name] = "where no true label is missing there is nothing to recover"
+            continue
         lack = problem.roles.lack() if problem.roles is not None and name in CALIBRATED else ""
         if why := sides or (lack and f"no rehearsal can be held, since {lack}"):
             reasons[name] = why
     return reasons
+
+
+def _noisy_metrics(cell: Cell) -> dict[str, float | None]:
+    """The metric of cells with noise, which the judge gives where a label is missing: absent for the others."""
+    return {"recovered": None} if AMBIGUITIES.get(cell.ambiguity).noisy else {}
 
 
 def _truth_for_bounds(method: Method, studies: Studies, truths: Callable[[], LabelSets]) -> Studies:
@@ -262,6 +272,7 @@ def _record(
         encoder=cell.encoder,
         ambiguity=cell.ambiguity,
         rate=cell.rate,
+        noise=cell.noise,
         method=cell.method,
         row=cell.row,
         title=info.title,

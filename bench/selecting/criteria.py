@@ -7,7 +7,8 @@ oracle accuracy = share of images whose true label is y, which partial labels do
 
 The approximated accuracy is at most the covering rate and comes near it as scores grow, so it compares states of one
 method whose scores are logits. The covering rate depends on the best-scored class only. The functions return values of
-single images; the criteria are their means.
+single images; the criteria are their means. Where sets are noisy, the best possible covering rate is below 1, but the
+sets are the same for all models that are compared.
 """
 
 from __future__ import annotations

@@ -307,7 +307,9 @@ def test_export_prints_one_tidy_row_per_record(folder: Path) -> None:
     run_tiny()
     rows = list(csv.DictReader(io.StringIO(call("export", "--grid", "tiny.yaml").stdout)))
     assert len(rows) == 8
-    head = "dataset encoder ambiguity rate method seed status T1 U S H seen_acc accuracy D seconds candidates_hash"
+    head = (
+        "dataset encoder ambiguity rate noise method seed status T1 U S H seen_acc accuracy D seconds candidates_hash"
+    )
     for column in re.findall(r"\w+", head):
         assert column in rows[0]
     found = json.loads(call("export", "--grid", "tiny.yaml", "--format", "json").stdout)

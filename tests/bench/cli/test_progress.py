@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 
 def record(status: str = "done", error: str | None = None, stack: int = 1) -> Any:
-    cell = {"dataset": "toy", "ambiguity": "flip", "rate": 0.1, "row": "proden", "seed": 3}
+    cell = {"dataset": "toy", "ambiguity": "flip", "rate": 0.1, "noise": 0.0, "row": "proden", "seed": 3}
     return SimpleNamespace(status=status, error=error, stack=stack, **cell)
 
 

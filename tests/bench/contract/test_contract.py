@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pytest
 
 from pzsl_bench.base.errors import UserError
-from pzsl_bench.contract import METHODS, Gradient, method
+from pzsl_bench.contract import METHODS, Batch, Gradient, Study, method
 from pzsl_bench.methods.proden import Proden
 
 
@@ -26,3 +26,8 @@ def test_a_family_that_does_not_exist_is_told_with_the_nearest_one() -> None:
         method("strange", title="Strange", family="plll")(Proden)  # type: ignore[arg-type]
     assert "strange" not in METHODS.names()
     assert Proden.info.name == "proden"
+
+
+@pytest.mark.parametrize("kind", [Study, Batch])
+def test_what_a_method_sees_tells_neither_the_truth_nor_how_noisy_its_labels_are(kind: type) -> None:
+    assert not {spec.name for spec in fields(kind)} & {"truth", "labels", "noise", "rate", "ambiguity"}

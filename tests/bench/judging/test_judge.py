@@ -189,3 +189,55 @@ def test_a_transductive_method_gets_the_whole_exam_at_once_and_others_in_pieces(
             patch.setattr("pzsl_bench.judging.judge.CHUNK", 20 * 2 * len(problem.texts))
             assert len(chunks(fitted, problem.test, problem.texts)) == pieces
             assert unseen_accuracies(fitted, problem.exam()) == whole
+
+
+NOISY_POINTS = [("flip", 0.3, 0), ("flip_noisy", 0.3, 0), ("semantic_noisy", 0.5, 1)]
+
+
+def test_recovered_is_the_share_of_missing_labels_that_are_named_among_all_seen_classes() -> None:
+    problem = toy_problem(noise=2.0)
+    studies = toy_studies(problem, NOISY_POINTS[1:], noise=0.4)
+    fitted = fit([configure("eszsl", {})] * 2, studies)
+    named = fitted.score(problem.train, problem.texts[: problem.seen]).argmax(-1).numpy()
+    rows = np.arange(len(problem.train_truth))
+    for run, metrics in enumerate(judge(fitted, problem.exam(), problem.train, studies.candidates, [None] * 2)):
+        missing = ~studies.candidates[run].numpy()[rows, problem.train_truth]
+        assert metrics["recovered"] == pytest.approx((named[run] == problem.train_truth)[missing].mean())
+        assert 0 < metrics["recovered"] < 1
+
+
+def test_where_no_label_is_missing_there_is_nothing_to_recover_whatever_the_stack() -> None:
+    problem = toy_problem()
+    noisy = toy_studies(problem, NOISY_POINTS[1:], noise=0.4)
+    plain = toy_studies(problem, NOISY_POINTS[:1])
+    candidates = torch.cat([plain.candidates, noisy.candidates])
+    studies = replace(plain, candidates=candidates, keys=("a", "b", "c"), draws=("a", "b", "c"))
+    fitted = fit([configure("clip_zero_shot", {})] * 3, studies)
+    first, *others = judge(fitted, problem.exam(), problem.train, candidates, [None] * 3)
+    assert "recovered" not in first
+    assert all(metrics["recovered"] is not None for metrics in others)
+
+
+@given(st.sampled_from(["flip_noisy", "semantic_noisy"]), st.floats(0, 1), st.floats(0, 0.9), st.integers(0, 99))
+def test_disambiguation_is_at_most_the_share_of_sets_that_hold_the_truth(
+    ambiguity: str, rate: float, noise: float, seed: int
+) -> None:
+    problem = toy_problem(per_class=4)
+    studies = toy_studies(problem, [(ambiguity, rate, seed)], noise=noise)
+    fitted = fit([configure("clip_zero_shot", {})], studies)
+    (metrics,) = judge(fitted, problem.exam(), problem.train, studies.candidates, [None])
+    holds = studies.candidates[0].numpy()[np.arange(len(problem.train)), problem.train_truth]
+    assert metrics["D"] is not None
+    assert metrics["D"] <= holds.mean()
+    assert ("recovered" in metrics) == (not holds.all())
+
+
+@pytest.mark.parametrize("feed", ["uniform", "random", "refined", "clip_prior"])
+def test_hidden_labels_do_not_matter_to_methods_whose_sets_may_lack_them(feed: str) -> None:
+    problem = toy_problem(noise=2.0)
+    studies = toy_studies(problem, NOISY_POINTS[1:], noise=0.4)
+    methods = [configure("eszsl", {"candidates_as": feed})] * 2
+    before = fit(methods, studies).score(problem.test, problem.texts)
+    np.random.default_rng(0).shuffle(problem.train_truth)
+    assert torch.equal(before, fit(methods, studies).score(problem.test, problem.texts))
+    assert before.isfinite().all()

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pzsl_bench.base.errors import UserError
+from pzsl_bench.data.ambiguity import USUAL_NOISE
 from pzsl_bench.planning.grid import Grid, load_grid
 from pzsl_bench.planning.grid_file import grid_names
 from pzsl_bench.records.cell import Cell
@@ -140,6 +141,50 @@ def test_include_brings_back_what_exclude_took_and_doubles_nothing(tmp_path: Pat
     assert {c.method for c in cells if c.rate == 0.3} == {"naive"}
 
 
+NOISY = {"ambiguities": ["flip", "flip_noisy"], "rates": 0.3, "seeds": 1, "methods": "naive"}
+
+
+def ambiguities(grid: Grid) -> list[tuple[str, float]]:
+    return [(cell.ambiguity, cell.noise) for cell in grid.cells()]
+
+
+def test_noise_is_an_axis_of_those_ambiguities_that_have_some(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, base_with(**NOISY, noise=[0, 0.1, 0.3]))
+    assert ambiguities(grid) == [("flip", 0.0), *(("flip_noisy", noise) for noise in (0.0, 0.1, 0.3))]
+    assert ambiguities(grid_of(tmp_path, base_with(**NOISY, noise=0.2))) == [("flip", 0.0), ("flip_noisy", 0.2)]
+    assert ambiguities(grid_of(tmp_path, base_with(**NOISY), "noise=[0.4]")) == [("flip", 0.0), ("flip_noisy", 0.4)]
+
+
+def test_without_the_axis_an_ambiguity_with_noise_has_the_usual_one(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, base_with(**NOISY))
+    assert ambiguities(grid) == [("flip", 0.0), ("flip_noisy", USUAL_NOISE)]
+    assert grid.resolved()["noise"] == [USUAL_NOISE]
+    assert "noise" not in grid_of(tmp_path, BASE).resolved()
+    assert f"where a grid names none, {USUAL_NOISE}" in description("flip_noisy")
+
+
+def test_points_may_name_a_noise(tmp_path: Path) -> None:
+    more = base_with(
+        **NOISY, noise=[0.1, 0.2], exclude={"noise": 0.2}, include={"ambiguity": "semantic_noisy", "noise": 0.4}
+    )
+    assert ambiguities(grid_of(tmp_path, more)) == [("flip", 0.0), ("flip_noisy", 0.1), ("semantic_noisy", 0.4)]
+    beside = base_with(include={"ambiguity": "flip_noisy", "rate": 0.1, "method": "naive", "seed": 0})
+    for text, noise in ((beside, USUAL_NOISE), (beside + "noise: 0.3\n", 0.3)):
+        cells = grid_of(tmp_path, text).cells()
+        assert [c.noise for c in cells] == [0.0] * 8 + [noise]
+        again = grid_of(tmp_path, yaml.safe_dump(grid_of(tmp_path, text).resolved()), name="again.yaml")
+        assert again.cells() == cells
+
+
+def test_noise_without_an_ambiguity_that_has_some_is_a_mistake(tmp_path: Path) -> None:
+    names = "ambiguities with noise: flip_noisy, semantic_noisy"
+    assert complaint(tmp_path, base_with(noise=[0.1])) == f"mine.yaml: noise: flip has no noise; {names}"
+    assert complaint(tmp_path, BASE, "noise=0.1") == f"--set: noise: flip has no noise; {names}"
+    point = {"ambiguity": ["flip", "pair"], "noise": 0.1}
+    message = complaint(tmp_path, base_with(**NOISY, include=[{"rate": 0.5}, point]))
+    assert message == f"mine.yaml: include[2].noise: flip, pair have no noise; {names}"
+
+
 def test_rules_of_selection_are_an_axis_and_draws_are_for_the_whole_grid(tmp_path: Path) -> None:
     cells = grid_of(tmp_path, base_with(select=["covering", "oracle"], tune={"draws": 5}, rates=0.1, seeds=1)).cells()
     assert [c.row for c in cells] == [
@@ -227,6 +272,14 @@ def test_a_mistake_on_the_command_line_is_told_as_one(tmp_path: Path) -> None:
         ({"rates": []}, "rates: is empty"),
         ({"rates": [0.1, 0.1]}, "0.1 is there twice"),
         ({"rates": {"from": 0.1}}, "is not a number between 0 and 1"),
+        ({"noise": [1.0]}, "noise: 1.0 is not from 0 to below 1"),
+        ({"noise": -0.1}, "noise: -0.1 is not from 0 to below 1"),
+        ({"noise": [float("nan")]}, "noise: nan is not from 0 to below 1"),
+        ({"noise": "much"}, "noise: 'much' is not a number from 0 to below 1"),
+        ({"noise": [True]}, "True is not a number from 0 to below 1"),
+        ({"noise": []}, "noise: is empty"),
+        ({"noise": [0.1, 0.1]}, "0.1 is there twice"),
+        ({"include": [{"noise": 2}]}, "include[1].noise: 2 is not from 0 to below 1"),
         ({"seeds": 0}, "0 is not a count of seeds"),
         ({"seeds": True}, "True is not a seed"),
         ({"seeds": -2}, "-2 is not a count of seeds"),

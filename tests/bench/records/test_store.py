@@ -24,7 +24,10 @@ CELL = Cell("shapes:odd", "embedded", "flip", 0.3, "eszsl", (("candidates_as", "
 
 def record(cell: Cell = CELL, **changes: Any) -> Record:
     facts: dict[str, Any] = {
-        **{name: getattr(cell, name) for name in ("dataset", "encoder", "ambiguity", "rate", "method", "row", "seed")},
+        **{
+            name: getattr(cell, name)
+            for name in ("dataset", "encoder", "ambiguity", "rate", "noise", "method", "row", "seed")
+        },
         "title": "ESZSL",
         "family": "zsl",
         "settings": {"candidates_as": "random", "alpha": 1.0},
@@ -52,6 +55,33 @@ def test_a_saved_record_is_found_again_unchanged(tmp_path):
 def test_a_path_says_what_it_holds(tmp_path):
     path = Records(tmp_path).path(replace(CELL, dataset="shapes", settings=()), "0123456789abcdef")
     assert path.relative_to(tmp_path).as_posix() == "shapes/embedded/flip-0.3/eszsl/seed1-0123456789ab.json"
+
+
+def test_a_path_names_the_noise_where_there_is_some(tmp_path):
+    noisy = replace(CELL, dataset="shapes", settings=(), ambiguity="flip_noisy")
+    without, some = (Records(tmp_path).path(replace(noisy, noise=noise), "0123456789abcdef") for noise in (0.0, 0.25))
+    assert without.relative_to(tmp_path).as_posix() == "shapes/embedded/flip_noisy-0.3/eszsl/seed1-0123456789ab.json"
+    assert some.relative_to(tmp_path).as_posix() == (
+        "shapes/embedded/flip_noisy-0.3-noise0.25/eszsl/seed1-0123456789ab.json"
+    )
+    assert str(replace(noisy, noise=0.25)) == "shapes/embedded/flip_noisy-0.3-noise0.25/eszsl/seed 1"
+
+
+def test_a_record_from_before_there_was_noise_is_read_as_one_without(tmp_path):
+    store = Records(tmp_path)
+    path = store.save(record())
+    content = json.loads(path.read_text())
+    del content["noise"]
+    path.write_text(json.dumps(content))
+    assert store.find(CELL, record().hash) == record()
+    assert store.find(CELL, record().hash).noise == 0
+    assert frame(store.all())["noise"].tolist() == [0.0]
+
+
+def test_records_with_other_noise_are_not_stale_ones_of_a_cell(tmp_path):
+    store = Records(tmp_path)
+    store.save(record(replace(CELL, noise=0.1), hash="a" * 64))
+    assert store.others(CELL, "b" * 64) == []
 
 
 def test_numbers_survive_to_the_bit_also_those_that_are_not_finite(tmp_path):
@@ -319,8 +349,8 @@ def test_two_cells_never_share_a_path(tmp_path_factory, cells):
 def test_a_frame_has_one_row_per_record_and_the_promised_columns():
     other = record(replace(CELL, seed=2), status=Status.FAILED, metrics={}, error="Traceback\n  x\nValueError: no")
     table = frame([record(metrics={"H": 0.48, "H_cal": 0.5}), other])
-    head = ["dataset", "encoder", "ambiguity", "rate", "method", "seed", "status"]
-    assert list(table.columns)[:16] == [
+    head = ["dataset", "encoder", "ambiguity", "rate", "noise", "method", "seed", "status"]
+    assert list(table.columns)[:17] == [
         *head, "T1", "U", "S", "H", "seen_acc", "accuracy", "D", "seconds", "candidates_hash"
     ]  # fmt: skip
     assert list(table["method"]) == ["eszsl(candidates_as=random)"] * 2

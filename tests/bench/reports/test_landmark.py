@@ -121,6 +121,7 @@ def test_some_rows_alone_keep_their_cells(tmp_path: Path) -> None:
         ({"grid": None}, "grid: is missing"),
         ({"grid": grid(datasets=["shaps"])}, "grid: datasets: unknown dataset 'shaps'; did you mean 'shapes'?"),
         ({"grid": grid(rates=[0.1, 0.3])}, "spans several columns"),
+        ({"grid": grid(ambiguities=["flip_noisy"], noise=[0.1, 0.3])}, "spans several columns"),
         ({"grid": grid(include={"rate": 0.5})}, "no include and no exclude"),
     ],
 )

@@ -119,8 +119,8 @@ def test_a_record_becomes_a_run_under_its_grid(uri):
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert run.data.tags["pzsl.hash"] == GRID[0].hash
     assert run.data.params == {
-        "dataset": "shapes", "encoder": "embedded", "ambiguity": "flip", "rate": "0.1", "seed": "0",
-        "method": "proden(lr=0.01)", "set.lr": "0.01", "set.head": "cosine",
+        "dataset": "shapes", "encoder": "embedded", "ambiguity": "flip", "rate": "0.1", "noise": "0.0",
+        "seed": "0", "method": "proden(lr=0.01)", "set.lr": "0.01", "set.head": "cosine",
     }  # fmt: skip
     assert run.data.metrics == {
         "H": 0.5, "T1": 0.6, "seconds": 1.5, "mean_candidates": 4.9, "stack": 9, "peak_mb": 321, "curve/loss": 0.5
@@ -238,6 +238,25 @@ def test_a_summary_holds_mean_std_and_n_over_finished_seeds(uri):
     assert run.data.tags["pzsl.seeds"] == "0,1,2"
 
 
+def test_noise_names_runs_and_keeps_summaries_apart(uri):
+    noisy = [
+        record(seed, ambiguity="flip_noisy", noise=noise, hash=f"{noise}{seed}")
+        for noise in (0.0, 0.3)
+        for seed in (0, 1)
+    ]
+    mirror(uri).sync(noisy)
+    found = runs(uri)
+    run = found["cell:0.31"]
+    assert run.info.run_name == "proden(lr=0.01) shapes flip_noisy 0.1 noise 0.3 seed 1"
+    assert (run.data.params["noise"], found["cell:0.01"].data.params["noise"]) == ("0.3", "0.0")
+    summaries = {key: run for key, run in found.items() if key.startswith("summary")}
+    assert set(summaries) == {
+        "summary:quick:shapes/embedded/flip_noisy/0.1/proden(lr=0.01)",
+        "summary:quick:shapes/embedded/flip_noisy/0.1/0.3/proden(lr=0.01)",
+    }
+    assert all(run.data.metrics["H.n"] == 2 for run in summaries.values())
+
+
 def test_a_summary_is_updated_in_place_and_one_seed_has_no_std(uri):
     mirror(uri).summary(frame(GRID[:1]))
     key = "summary:quick:shapes/embedded/flip/0.1/proden(lr=0.01)"
@@ -274,7 +293,7 @@ def test_the_client_writes_one_batch_per_cell(uri, monkeypatch):
     mirror(uri).add(record(9, curves={"loss": [float(n) for n in range(1500)]}, settings=many))
     assert len(sizes) == 3
     run = runs(uri)[f"cell:{record(9).hash}"]
-    assert len(run.data.params) == 6 + 250
+    assert len(run.data.params) == 7 + 250
     assert run.data.metrics["curve/loss"] == 1499
 
 

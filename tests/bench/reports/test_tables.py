@@ -323,6 +323,34 @@ def test_columns_are_sorted_by_rate_inside_an_ambiguity():
     assert columns == [("semantic", 0.1), ("semantic", 0.5), ("flip", 0.1), ("flip", 0.5)]
 
 
+def noisy_rows(*noises: float, rate: float = 0.3) -> list[dict[str, Any]]:
+    changes = {"ambiguity": "flip_noisy", "rate": rate}
+    return [row("proden", noise=n, candidates_hash=f"{n}", H=0.6 - n, **changes) for n in noises]
+
+
+def test_noise_stands_beside_the_rate_in_heads_of_ambiguities_that_have_some():
+    out = table(frame(row("proden", noise=0.0), *noisy_rows(0.0, 0.1)), "H", fmt="markdown")
+    assert "| Method | shapes flip 0.1 | shapes flip_noisy 0.3, noise 0 | shapes flip_noisy 0.3, noise 0.1 |" in (
+        " ".join(line.split()) for line in out.splitlines()
+    )
+    text = table(frame(*noisy_rows(0.1)), "H")
+    assert "0.3, noise 0.1" in text
+    assert "noise" not in table(FULL, "H")
+    assert "shapes/embedded/flip_noisy-0.3-noise0.1 mean" in table(frame(*noisy_rows(0.1)), "H", fmt="csv")
+
+
+def test_columns_are_sorted_by_rate_and_then_by_noise():
+    rows = [*noisy_rows(0.2, 0.0, rate=0.5), *noisy_rows(0.1, 0.2, 0.0, rate=0.1)]
+    columns = [(c.rate, c.noise) for c in arrange(frame(*rows), "H").columns]
+    assert columns == [(0.1, 0.0), (0.1, 0.1), (0.1, 0.2), (0.5, 0.0), (0.5, 0.2)]
+
+
+def test_cells_of_different_noise_are_never_one_entry():
+    layout = arrange(frame(*noisy_rows(0.0, 0.1)), "H")
+    assert sorted(entry.mean for entry in layout.entries.values()) == pytest.approx([50.0, 60.0])
+    assert not layout.encoders
+
+
 def test_costs_are_printed_as_they_are_and_not_ranked():
     out = table(frame(row("proden"), row("eszsl", seconds=1.25)), "seconds")
     assert "2.0" in out

@@ -60,3 +60,10 @@ def test_bounds_failures_and_other_tasks_are_not_named() -> None:
         record("without", None, None),
     ]
     assert weak_rows(quiet, CLASSES) == []
+
+
+def test_a_column_with_noise_is_named_with_it_and_measured_by_its_own_clip() -> None:
+    noisy = {"ambiguity": "flip_noisy", "noise": 0.3}
+    runs = [record("clip_zero_shot", 0.2), record("clip_zero_shot", 0.8, **noisy), record("a", 0.35, **noisy)]
+    (remark,) = weak_rows(runs, CLASSES)
+    assert "on shapes/flip_noisy-0.1-noise0.3" in remark

@@ -74,6 +74,42 @@ def test_a_run_records_every_cell_once_and_a_second_run_has_nothing_to_do(tmp_pa
     assert again.todo() == []
 
 
+NOISE = "include: {ambiguity: [flip_noisy, semantic_noisy], noise: [0, 0.4]}\n"
+
+
+def test_noisy_cells_are_trained_with_the_others_calibrated_and_told_apart(tmp_path: Path) -> None:
+    methods = "[clip_zero_shot, oracle, {proden: {epochs: 2}}, {eszsl: {candidates_as: clip_prior}}]"
+    _, outcome, listener = go(grid_file(tmp_path, methods, NOISE), options_in(tmp_path))
+    assert (outcome.done, outcome.failed) == (80, 0)
+    assert {r.stack for r in listener.records} == {20}
+    sets = {(r.ambiguity, r.rate, r.noise, r.seed): r.candidates_hash for r in listener.records}
+    for record in listener.records:
+        assert record.metrics["D"] is not None and record.metrics["H_cal"] is not None
+        if record.ambiguity == "flip":
+            assert "recovered" not in record.metrics and "noise" not in record.identity
+        elif record.noise:
+            assert record.metrics["D"] <= 0.7
+            assert 0 <= record.metrics["recovered"] <= 1  # type: ignore[operator]
+        else:
+            assert record.metrics["recovered"] is None
+            assert record.absent == {"recovered": "where no true label is missing there is nothing to recover"}
+        if record.ambiguity == "flip_noisy":
+            plain = sets["flip", record.rate, 0.0, record.seed]
+            assert (record.candidates_hash == plain) == (record.noise == 0)
+    recovered = {r.method: r.metrics["recovered"] for r in listener.records if r.noise and r.rate == 0.5}
+    assert recovered["oracle"] == max(recovered.values())  # type: ignore[type-var]
+
+
+def test_a_noisy_run_does_not_depend_on_its_stack(tmp_path: Path) -> None:
+    point = "include: {ambiguity: flip_noisy, noise: 0.4, rate: 0.5, seed: 1}\n"
+    _, _, alone = go(grid_file(tmp_path, more=f"exclude: {{ambiguity: flip}}\n{point}"), options_in(tmp_path / "a"))
+    _, _, among = go(grid_file(tmp_path, more=NOISE), options_in(tmp_path / "b"))
+    found = {record.hash: record for record in among.records}
+    assert len(alone.records) == 2
+    for record in alone.records:
+        assert record.metrics == pytest.approx(found[record.hash].metrics, abs=1e-5, nan_ok=True)
+
+
 class Following:
     """Takes records on, as MLflow's writer does."""
 
