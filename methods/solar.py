@@ -130,7 +130,7 @@ class Solar(Viewed):
         notes = {"chosen": chosen.to(loss.dtype).mean()}
         return loss, Update(softmax_on(log_probs, batch.candidates), carried, notes=notes)
 
-    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
+    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State, tables: State) -> Update:
         """Move the class frequencies towards those of the predictions."""
         share = F.one_hot(weights.argmax(-1), weights.shape[-1]).to(weights.dtype).mean(0)
         early = self.estimation * self.epochs > epoch
