@@ -51,7 +51,8 @@ class Batches:
     @property
     def tables(self) -> State:
         """The current tables, each (R, N, ...)."""
-        return {name: table.unflatten(0, (self.runs, self.images)) for name, table in self._tables.items()}
+        shape = (self.runs, self.images)
+        return {name: table.view(*shape, *table.shape[1:]) for name, table in self._tables.items()}
 
     def select_images(self, picked: Tensor) -> None:
         """Choose the (R, B) images of the next mini-batch."""
