@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pzsl_bench.blocks.candidate_softmax import softmax_on
-from pzsl_bench.blocks.distributions import beta
+from pzsl_bench.blocks.mixup import larger_share
 from pzsl_bench.blocks.sinkhorn import scaled, sinkhorn
 from pzsl_bench.contract import (
     Batch,
@@ -178,7 +178,6 @@ def mixture(features: Tensor, labels: Tensor, chosen: Tensor, dice: State) -> tu
     left_out = (~chosen).long()
     first = (left_out * len(chosen) + torch.arange(len(chosen), device=chosen.device)).argsort()
     partners = (left_out + dice["partner"]).argsort()
-    share = beta(dice["mixing"], MIXING)
-    share = torch.maximum(share, 1 - share)
+    share = larger_share(dice["mixing"], MIXING)
     mixed = share * features[first] + (1 - share) * features[partners]
     return mixed, share * labels[first] + (1 - share) * labels[partners], chosen[first]
