@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pzsl_bench.blocks.candidate_softmax import softmax_on
+from pzsl_bench.blocks.chosen_images import mean_over
 from pzsl_bench.blocks.mixup import larger_share
 from pzsl_bench.blocks.sinkhorn import scaled, sinkhorn
 from pzsl_bench.contract import (
@@ -156,11 +157,6 @@ class Solar(Viewed):
 def cross_entropies(output: Output, labels: Tensor) -> Tensor:
     """(B,) cross entropy of every image."""
     return -(labels * output.log_probs).sum(-1)
-
-
-def mean_over(chosen: Tensor, values: Tensor) -> Tensor:
-    """Mean of the chosen values; 0 where none is."""
-    return (chosen * values).sum() / chosen.sum().clamp(min=1)
 
 
 def smallest_of_each_class(values: Tensor, classes: Tensor, quotas: Tensor) -> Tensor:
