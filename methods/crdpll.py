@@ -16,14 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pzsl_bench.blocks.consistency import agreement, divergences, outside, view_logits
 from pzsl_bench.contract import Batch, Citation, Net, Output, Update, Viewed, hyper, method
-
-GUARD = 1e-7
-"""Keeps the logarithm of 1 - p finite, as in the release."""
 
 
 @method(
@@ -68,14 +65,11 @@ class CRDPLL(Viewed):
 
     def log_probs(self, net: Net, batch: Batch) -> Tensor:
         """(V, B, K) of the plain images and their other views."""
-        others = batch.views[:1] if self.variant == "plench" else batch.views
-        images = torch.cat([batch.features.unsqueeze(0), others])
-        logits: Tensor = net(images.flatten(0, 1))
-        return F.log_softmax(logits.view(*images.shape[:2], -1), dim=-1)
+        return F.log_softmax(view_logits(net, batch, 1 if self.variant == "plench" else self.looks), dim=-1)
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
         """The term on the non-candidates."""
-        return -(torch.log1p(GUARD - output.log_probs.exp()) * ~batch.candidates).sum(-1).mean()
+        return outside(output.log_probs, batch.candidates)
 
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """Both terms, and new weights unless they come from the second pass."""
@@ -93,13 +87,3 @@ class CRDPLL(Viewed):
     def revise(self, net: Net, batch: Batch) -> Update:
         """The weights of the PLENCH variant."""
         return Update(agreement(self.log_probs(net, batch), batch.candidates))
-
-
-def divergences(weights: Tensor, log_probs: Tensor) -> Tensor:
-    """(V,) means over the batch of KL(w || p^v), from (B, K) weights and (V, B, K) log-probabilities."""
-    return (torch.xlogy(weights, weights) - weights * log_probs).sum(-1).mean(-1)
-
-
-def agreement(log_probs: Tensor, candidates: Tensor) -> Tensor:
-    """(V, B, K) -> (B, K) geometric mean over the views, on the candidates."""
-    return log_probs.mean(0).masked_fill(~candidates, float("-inf")).softmax(-1)

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from pzsl_bench.blocks.contrast import Projecting, eased, likeliest, move_prototypes, one_hot
 from pzsl_bench.blocks.distributions import beta
+from pzsl_bench.blocks.mixup import mix
 from pzsl_bench.contract import Batch, Citation, Net, Output, State, Study, Update, hyper, method, soft_cross_entropy
 
 
@@ -97,11 +98,6 @@ class Papi(Projecting):
         notes = {"classification": classification, "alignment": aligned}
         height = self.alignment * (batch.epoch / self.ramp).clamp(max=1)
         return classification + height * aligned, Update(weights, {"prototypes": moved}, notes=notes)
-
-
-def mix(rows: Tensor, partners: Tensor, share: Tensor) -> Tensor:
-    """(B, ...) every row mixed with that of its partner; `share` is the part of the row itself."""
-    return share * rows + (1 - share) * rows[partners]
 
 
 def alignment(weights: Tensor, target: Tensor, log_scores: Tensor) -> Tensor:

@@ -24,10 +24,9 @@ from pzsl_bench.blocks.contrast import (
     Compared,
     Projecting,
     average_from,
-    averaged,
+    averaged_keys,
     eased,
     enqueue,
-    follow,
     likeliest,
     move_prototypes,
     one_hot,
@@ -47,6 +46,17 @@ from pzsl_bench.contract import (
     soft_cross_entropy,
 )
 
+PICO_DEVIATIONS = (
+    "The network is the shared head on frozen features with a two-layer projection beside it; the query is the"
+    " plain image and the key a cached crop, or noise on the features (views: noise).",
+    "A queue of 1,024 keys instead of 8,192 and a projection of 64 instead of 128 dimensions, for problems of some"
+    " thousand images; the last, smaller batch of an epoch is kept, so the queue is shifted rather than a ring.",
+    "The queue starts with random unit vectors; the release normalises it along the wrong axis. Both belong to no"
+    " class.",
+    "Unseen classes are scored by the head: prototypes exist for seen classes only.",
+)
+"""What is not as in PiCO's release, nor in those of its relatives."""
+
 
 @method(
     "pico",
@@ -59,15 +69,7 @@ from pzsl_bench.contract import (
         2022,
         "https://arxiv.org/abs/2201.08984",
     ),
-    deviations=(
-        "The network is the shared head on frozen features with a two-layer projection beside it; the query is the"
-        " plain image and the key a cached crop, or noise on the features (views: noise).",
-        "A queue of 1,024 keys instead of 8,192 and a projection of 64 instead of 128 dimensions, for problems of some"
-        " thousand images; the last, smaller batch of an epoch is kept, so the queue is shifted rather than a ring.",
-        "The queue starts with random unit vectors; the release normalises it along the wrong axis. Both belong to no"
-        " class.",
-        "Unseen classes are scored by the head: prototypes exist for seen classes only.",
-    ),
+    deviations=PICO_DEVIATIONS,
 )
 @dataclass(frozen=True)
 class Pico(Projecting):
@@ -106,8 +108,7 @@ class Pico(Projecting):
             labels = likeliest(logits, batch.candidates)
             pseudo_labels = one_hot(labels, weights)
             nearest = one_hot(likeliest(constant_queries @ memory["prototypes"].T, batch.candidates), weights)
-            average = follow(memory, net.state, self.key_momentum)
-            keys = net.using(averaged(average))(batch.views[0], give="projection")
+            keys, average = averaged_keys(net, batch, self.key_momentum)
             started = batch.epoch >= self.start
             phi = torch.where(started, eased(batch.epoch, self.epochs, self.phi_start, self.phi_end), 1.0)
             weights = weights + (1 - phi) * (nearest - weights)

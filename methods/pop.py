@@ -96,7 +96,7 @@ class POP(Gradient):
         """The prediction restricted to the support of the old weights, or in PLENCH to the first candidates."""
         return softmax_on(output.log_probs, batch.weights if self.variant == "original" else batch.candidates)
 
-    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
+    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State, tables: State) -> Update:
         """Remember the weights, and purify when it is time."""
         slot = f"past {epoch % self.window}"
         past = {**memory, slot: weights.clone()}

@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pzsl_bench.blocks.candidate_softmax import softmax_on
-from pzsl_bench.blocks.distributions import beta
+from pzsl_bench.blocks.chosen_images import mean_over
+from pzsl_bench.blocks.mixup import larger_share
 from pzsl_bench.blocks.sinkhorn import scaled, sinkhorn
 from pzsl_bench.contract import (
     Batch,
@@ -130,7 +131,7 @@ class Solar(Viewed):
         notes = {"chosen": chosen.to(loss.dtype).mean()}
         return loss, Update(softmax_on(log_probs, batch.candidates), carried, notes=notes)
 
-    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
+    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State, tables: State) -> Update:
         """Move the class frequencies towards those of the predictions."""
         share = F.one_hot(weights.argmax(-1), weights.shape[-1]).to(weights.dtype).mean(0)
         early = self.estimation * self.epochs > epoch
@@ -158,11 +159,6 @@ def cross_entropies(output: Output, labels: Tensor) -> Tensor:
     return -(labels * output.log_probs).sum(-1)
 
 
-def mean_over(chosen: Tensor, values: Tensor) -> Tensor:
-    """Mean of the chosen values; 0 where none is."""
-    return (chosen * values).sum() / chosen.sum().clamp(min=1)
-
-
 def smallest_of_each_class(values: Tensor, classes: Tensor, quotas: Tensor) -> Tensor:
     """(B,) bool: the ceil(wanted_k) smallest values of every class k, at least one."""
     count = len(values)
@@ -178,7 +174,6 @@ def mixture(features: Tensor, labels: Tensor, chosen: Tensor, dice: State) -> tu
     left_out = (~chosen).long()
     first = (left_out * len(chosen) + torch.arange(len(chosen), device=chosen.device)).argsort()
     partners = (left_out + dice["partner"]).argsort()
-    share = beta(dice["mixing"], MIXING)
-    share = torch.maximum(share, 1 - share)
+    share = larger_share(dice["mixing"], MIXING)
     mixed = share * features[first] + (1 - share) * features[partners]
     return mixed, share * labels[first] + (1 - share) * labels[partners], chosen[first]

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pzsl_bench.contract import Batch, Output, State, Study, Viewed, hyper, normalise, soft_cross_entropy
+from pzsl_bench.contract import Batch, Net, Output, State, Study, Viewed, hyper, normalise, soft_cross_entropy
 from pzsl_bench.contract.heads import Dense, Head
 
 AVERAGE_PREFIX = "average."
@@ -113,6 +113,13 @@ def averaged(memory: State) -> State:
     return {
         name.removeprefix(AVERAGE_PREFIX): value for name, value in memory.items() if name.startswith(AVERAGE_PREFIX)
     }
+
+
+def averaged_keys(net: Net, batch: Batch, momentum: float | Tensor) -> tuple[Tensor, State]:
+    """(B, P) projections of the first other view under the averaged parameters, which follow first; their memory."""
+    average = follow(batch.memory, net.state, momentum)
+    keys: Tensor = net.using(averaged(average))(batch.views[0], give="projection")
+    return keys, average
 
 
 def enqueue(queue: Tensor, new: Tensor) -> Tensor:

@@ -242,8 +242,8 @@ class Gradient(Method):
         """What the new parameters change after the optimiser's step; without gradients, only if `second_pass`."""
         return Update(self.refine(Output(net(batch.features)), batch))
 
-    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
-        """What the end of an epoch changes, from the whole (N, K) tables of a run."""
+    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State, tables: State) -> Update:
+        """What the end of an epoch changes: all label weights, memory, and all rows of tables, (N, ...)."""
         return Update()
 
     def extra_floats(self, study: Study) -> int:

@@ -48,6 +48,12 @@ class Batches:
         """(R, N, K) the current label weights."""
         return self._weights.view(self.runs, self.images, self.classes)
 
+    @property
+    def tables(self) -> State:
+        """The current tables, each (R, N, ...)."""
+        shape = (self.runs, self.images)
+        return {name: table.view(*shape, *table.shape[1:]) for name, table in self._tables.items()}
+
     def select_images(self, picked: Tensor) -> None:
         """Choose the (R, B) images of the next mini-batch."""
         self.picked = picked.reshape(-1)
@@ -85,10 +91,12 @@ class Batches:
         return {**memory, **update.memory} if update.memory else memory
 
     def write_all_back(self, update: Update, memory: State) -> State:
-        """Write the whole (R, N, K) label weights back; returns the updated memory."""
+        """Write the whole (R, N, K) label weights and whole tables back; returns the updated memory."""
         if update.weights is not None:
             self.weights_updated = True
             self._weights.copy_(update.weights.flatten(0, 1))
+        for name, table in update.rows.items():
+            self._tables[name].copy_(table.flatten(0, 1))
         return {**memory, **update.memory}
 
     def _gather(self, table: Tensor, rows: Tensor | None = None) -> Tensor:

@@ -127,7 +127,7 @@ def _train(
                 second = replace(batch, memory=memory) if update.memory else batch
                 memory = batches.write_back(vmapped.revise(params, second), memory)
         if type(method).after_epoch is not Gradient.after_epoch:
-            update = vmapped.after_epoch(epoch, batches.weights, studies.candidates, memory)
+            update = vmapped.after_epoch(epoch, batches.weights, studies.candidates, memory, batches.tables)
             memory = batches.write_all_back(update, memory)
         if progress is not None:
             progress(epoch + 1, method.epochs)

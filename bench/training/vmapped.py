@@ -54,16 +54,14 @@ class Vmapped:
         with torch.no_grad():
             return _as_update(*self._over_runs(revise_run, batch)(params, self._floats, _parts(batch)))
 
-    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
-        """The updates of all runs at the end of an epoch, from (R, N, K) tables."""
+    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State, tables: State) -> Update:
+        """The updates of all runs at the end of an epoch, from (R, N, ...) tables."""
 
-        def after_epoch_of_run(
-            floats: State, weights: Tensor, candidates: Tensor, memory: State
-        ) -> tuple[Tensor, State, State, State]:
-            return _as_tensors(self._method_of_run(floats).after_epoch(epoch, weights, candidates, memory), weights)
+        def after_epoch_of_run(floats: State, *state: Any) -> tuple[Tensor, State, State, State]:
+            return _as_tensors(self._method_of_run(floats).after_epoch(epoch, *state), weights)
 
         with torch.no_grad():
-            return _as_update(*vmap(after_epoch_of_run)(self._floats, weights, candidates, memory))
+            return _as_update(*vmap(after_epoch_of_run)(self._floats, weights, candidates, memory, tables))
 
     @property
     def _floats(self) -> State:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from replay import Replay, agree, double, fixture
 
-from pzsl_bench.methods.crdpll import divergences
+from pzsl_bench.blocks.consistency import divergences
 
 
 def test_three_views_equal_the_authors_release() -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from replay import ProjectedLookUp, Replay, agree, double, fixture
 
+from pzsl_bench.blocks.mixup import mix
 from pzsl_bench.contract import configure
-from pzsl_bench.methods.papi import Papi, mix
+from pzsl_bench.methods.papi import Papi
 
 NUMBERS = fixture("papi_loss")
 GIVEN, TOLERANCE = NUMBERS["inputs"], NUMBERS["tolerance"]

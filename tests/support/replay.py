@@ -141,8 +141,8 @@ class Replay:
     def end_epoch(self, epoch: int) -> None:
         """What the end of an epoch changes."""
         lifted = Vmapped(self.method, {}, nn.Identity(), self.texts)
-        memory = {k: v[None] for k, v in self.memory.items()}
-        self.keep(slice(None), lifted.after_epoch(epoch, self.weights[None], self.candidates[None], memory))
+        memory, tables = ({k: v[None] for k, v in state.items()} for state in (self.memory, self.tables))
+        self.keep(slice(None), lifted.after_epoch(epoch, self.weights[None], self.candidates[None], memory, tables))
 
     def keep(self, rows: Any, update: Update) -> None:
         if update.weights is not None:

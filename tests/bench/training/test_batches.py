@@ -66,8 +66,17 @@ class Diary(Gradient):
         notes = {"epoch": batch.epoch.float(), "share": batch.progress}
         return self.loss(output, batch), Update(batch.candidates.float(), memory, rows, notes)
 
-    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
+    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State, tables: State) -> Update:
         return Update(weights * (epoch + 1), {"ends": memory["ends"] + memory["steps"]})
+
+
+@dataclass(frozen=True)
+class Auditor(Diary):
+    """Reads and writes whole tables at the end of an epoch."""
+
+    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State, tables: State) -> Update:
+        visits = tables["visits"]
+        return Update(memory={"ends": memory["ends"] + visits.sum()}, rows={"visits": 10 * visits})
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class Tagger(Diary):
         loss = (Output(net(batch.features)).log_probs * batch.marks).mean()
         return loss, Update(memory={"sum": batch.memory["sum"] + same}, rows={"marks": batch.marks})
 
-    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State) -> Update:
+    def after_epoch(self, epoch: int, weights: Tensor, candidates: Tensor, memory: State, tables: State) -> Update:
         return Update(memory={"ends": memory["sum"]})
 
 
@@ -147,6 +156,11 @@ def test_new_weights_reach_their_own_images_and_epoch_ends_see_whole_tables(stud
     assert fitted.weights is not None
     # Every epoch writes the candidates anew, and its end multiplies by the number of the epoch.
     torch.testing.assert_close(fitted.weights, 2 * studies.candidates.float())
+
+
+def test_epoch_ends_see_and_write_the_rows_of_tables(studies: Studies) -> None:
+    # One visit of each of 160 images, which the first epoch's end turns into ten, and one more.
+    assert fit([Auditor()] * 3, studies).memory["ends"].tolist() == [160 + 160 * 11] * 3
 
 
 def test_notes_become_curves_of_epoch_means(studies: Studies) -> None:
