@@ -1,6 +1,8 @@
 """ALIM on PiCO: labels outside of the candidate set count too, the more the more true labels seem to be missing.
 
-Family: pll (partial-label learning). The true label may be missing from a set.
+Family: pll (partial-label learning).
+
+The true label may be missing from a candidate set.
 
 a_k(s) = s_k for candidates, lambda s_k for other labels
 y_i = argmax a(p_i),   s_i = softmax(q_i mu / tau) with the old prototypes
@@ -57,7 +59,10 @@ TARGETS = ("onehot", "scale")
         *PICO_DEVIATIONS,
         "Features are mixed instead of pixels, with a partner from the same batch; the release runs two orders of the"
         " images side by side.",
-        "lambda moves after 3 of 30 epochs; in the release after 80 or 140 of 1000 (importance_start).",
+        "lambda moves after 10 of 30 epochs, when labels are told apart; in the release after 80 or 140 of 1000"
+        " (importance_start).",
+        "Pseudo-labels keep their shares (targets: scale); the release does so for CIFAR-100 and makes them one-hot for"
+        " CIFAR-10.",
     ),
 )
 @dataclass(frozen=True)
@@ -66,9 +71,9 @@ class Alim(Pico):
 
     start: int = hyper(0, "epochs before prototypes decide on labels")
     noise: float = hyper(0.2, "share of images assumed to lack their true label", search=(0.05, 0.5), below=1)
-    targets: str = hyper("onehot", "pseudo-labels: the best label, or all by their scores", choices=TARGETS)
+    targets: str = hyper("scale", "pseudo-labels: the best label, or all by their scores", choices=TARGETS)
     cluster_temperature: float = hyper(0.07, "temperature of the prototypes' scores", search=(0.03, 0.3), above=0)
-    importance_start: int = hyper(3, "epochs before other labels gain importance")
+    importance_start: int = hyper(10, "epochs before other labels gain importance")
     mixup_weight: float = hyper(1.0, "weight of the loss of mixtures", search=(0.1, 3.0))
     mixup: int = hyper(4, "c of the Beta(c, c) from which mixtures are drawn", above=0)
 

@@ -1,6 +1,8 @@
 """FREDIS: labels move out of the candidate sets and into them, beside a disambiguation of what the sets hold.
 
-Family: pll (partial-label learning). The true label may be missing from a set.
+Family: pll (partial-label learning).
+
+The true label may be missing from a candidate set.
 
 loss = c sum_v mean_i KL(w_i || p_i^v)  -  a sum_v mean_i sum_{k not in S_i} log(1 - p_ik^v),    p = softmax(z / T)
 w_i <- geometric mean over the three views of p_i^v on S_i, rescaled to sum to one
