@@ -40,7 +40,7 @@ from pzsl_bench.contract import Batch, Citation, Net, Output, State, Study, Upda
 from pzsl_bench.methods.pico import PICO_DEVIATIONS, Pico
 
 ALIM = Citation(
-    "Xu, Lian, Liu, Chen, Sun, Zheng, Tao",
+    "Xu, Lian, Feng, Liu and Tao",
     "ALIM: Adjusting Label Importance Mechanism for Noisy Partial Label Learning",
     "NeurIPS",
     2023,

@@ -18,6 +18,11 @@ def adjusted(scores: Tensor, candidates: Tensor, importance: Tensor) -> Tensor:
     return torch.where(candidates, scores, importance * scores)
 
 
+def adjusted_logits(logits: Tensor, candidates: Tensor, importance: Tensor) -> Tensor:
+    """(B, K) the same of logarithms of scores: finite for all candidates, however far below other labels they are."""
+    return torch.where(candidates, logits, logits + importance.log())
+
+
 def lead(scores: Tensor, candidates: Tensor) -> Tensor:
     """(B,) how many times as high the best candidate scores as the best other label; scores are not negative."""
     return (scores * candidates).amax(-1) / ((scores * ~candidates).amax(-1) + GUARD)
