@@ -1,6 +1,8 @@
 """ALIM on PRODEN: labels outside of the candidate set count too, the more the more true labels seem to be missing.
 
-Family: pll (partial-label learning). The true label may be missing from a set.
+Family: pll (partial-label learning).
+
+The true label may be missing from a candidate set.
 
 a_k(p) = p_k for candidates, lambda p_k for other labels
 w_i <- r w_i + (1 - r) t_i,   t_i: a(p_i) rescaled to sum to one (targets: scale), or one-hot of its largest (onehot)
@@ -66,7 +68,7 @@ class AlimProden(Gradient):
     noise: float = hyper(0.2, "share of images assumed to lack their true label", search=(0.05, 0.5), below=1)
     targets: str = hyper("scale", "pseudo-labels: all labels by their scores, or the best one", choices=TARGETS)
     importance_start: int = hyper(3, "epochs before other labels gain importance")
-    inertia: float = hyper(0.0, "r, share of the old label weights that stays", search=(0.0, 0.95), below=1)
+    inertia: float = hyper(0.0, "r, share of the old label weights that stays", below=1)
     mixup_weight: float = hyper(1.0, "b, weight of the loss of mixtures", search=(0.1, 3.0))
     mixup: int = hyper(4, "c of the Beta(c, c) from which mixtures are drawn", above=0)
 
