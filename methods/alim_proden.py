@@ -72,6 +72,11 @@ class AlimProden(Gradient):
     mixup_weight: float = hyper(1.0, "b, weight of the loss of mixtures", search=(0.1, 3.0))
     mixup: int = hyper(4, "c of the Beta(c, c) from which mixtures are drawn", above=0)
 
+    @classmethod
+    def unused(cls) -> Mapping[str, str]:
+        """First label weights are replaced before the first loss."""
+        return {**super().unused(), "init_confidence": "its label weights are made anew before they are used"}
+
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
         """One mixture for the batch, and every image's partner."""
         return {"share": (2 * self.mixup - 1,), "partners": (images,)}

@@ -59,8 +59,8 @@ from pzsl_bench.methods.pico import PICO_DEVIATIONS, Pico
         *PICO_DEVIATIONS,
         "Features are mixed instead of pixels.",
         "Prototypes decide after 5 of 30 epochs and neighbours take part after 8; in the release after 5 or 50 and 100"
-        " of 800, whose epochs are many times as long. With guesses by prototypes of one short epoch, seen accuracy stays"
-        " below zero-shot CLIP.",
+        " of 800, whose epochs are many times as long. With guesses by prototypes of one short epoch, seen accuracy"
+        " stays below zero-shot CLIP.",
         "Four fifths of the images count as reliable instead of three fifths (pure).",
         "Where all images are reliable, the mean over the others is 0; in the release it is not a number.",
     ),

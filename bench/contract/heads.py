@@ -23,6 +23,12 @@ CLASS_REACH = 4.5
 """How far a step moves a class vector at most, in units of the learning rate, whatever the number of its entries."""
 
 
+ALREADY_STANDARD = 0.02
+"""How far the mean square root of entries may be from one for features to be left as they are."""
+INPUT_VERSION = 2
+"""Raised when linear and MLP heads read their features in another way."""
+
+
 class Dense(nn.Module):
     """x W + b with W stored as (in, out).
 
@@ -165,16 +171,16 @@ class CosineHead(Head):
 
 
 class LinearHead(Head):
-    """One linear layer to the seen classes; it cannot score a class it never saw."""
+    """One linear layer to the seen classes, of features times `reach`; it cannot score a class it never saw."""
 
-    def __init__(self, width: int, classes: int):
+    def __init__(self, width: int, classes: int, reach: float = 1.0):
         super().__init__()
-        self.width = width
+        self.width, self.reach = width, reach
         self.out = classifier(width, classes)
 
     def embed(self, features: Tensor) -> Tensor:
-        """(B, d) -> (B, d) the features as they are."""
-        return features
+        """(B, d) -> (B, d) the features, at the length that the layer is made for."""
+        return features if self.reach == 1 else self.reach * features
 
     def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
         """(B, d) -> (B, K); the texts are not used."""
@@ -183,17 +189,17 @@ class LinearHead(Head):
 
 
 class MLPHead(Head):
-    """One hidden layer to the seen classes; it cannot score a class it never saw."""
+    """One hidden layer to the seen classes, of features times `reach`; it cannot score a class it never saw."""
 
-    def __init__(self, width: int, hidden: int, classes: int):
+    def __init__(self, width: int, hidden: int, classes: int, reach: float = 1.0):
         super().__init__()
-        self.width = hidden
+        self.width, self.reach = hidden, reach
         self.inner = Dense(width, hidden)
         self.out = classifier(hidden, classes)
 
     def embed(self, features: Tensor) -> Tensor:
         """(B, d) -> (B, hidden) the hidden layer."""
-        return torch.relu(self.inner(features))
+        return torch.relu(self.inner(features if self.reach == 1 else self.reach * features))
 
     def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
         """(B, hidden) -> (B, K); the texts are not used."""
@@ -216,8 +222,23 @@ def build_head(
         residual = ClassResidual.of(study, encoder_counts) if moves != "images" else None
         return CosineHead(width, study.scale, learn_scale, adapter, residual)
     if kind == "mlp":
-        return MLPHead(width, hidden, classes)
-    return LinearHead(width, classes)
+        return MLPHead(width, hidden, classes, input_reach(study))
+    return LinearHead(width, classes, input_reach(study))
+
+
+def input_reach(study: Study) -> float:
+    """The factor that gives the entries of a study's features a mean square of one, as standardised columns have it.
+
+    The rate of learning of a linear layer suits such entries. Those of unit rows are shorter by the root of their
+    number, and a layer on them hardly leaves its start.
+    """
+    reach = float(study.features.square().mean().rsqrt())
+    return 1.0 if abs(reach - 1) < ALREADY_STANDARD or not math.isfinite(reach) else reach
+
+
+def uses_input_reach(head: str, aligned: bool) -> bool:
+    """Whether `build_head` makes a head that depends on `input_reach`."""
+    return head in ("linear", "mlp") or (head == "auto" and not aligned)
 
 
 def kept_share(study: Study, encoder_counts: float) -> float:

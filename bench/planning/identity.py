@@ -8,6 +8,7 @@ from typing import Any
 from pzsl_bench.base import randomness
 from pzsl_bench.base.errors import MissingDataError
 from pzsl_bench.contract import Method
+from pzsl_bench.contract.heads import INPUT_VERSION, uses_input_reach
 from pzsl_bench.contract.needs import OF_NAMES
 from pzsl_bench.data.ambiguity import AMBIGUITIES
 from pzsl_bench.data.source import find_dataset
@@ -113,6 +114,13 @@ def names_identity(
         synonyms = find_synonyms(cell.dataset, facts.class_names, options.data, cache_root(options.cache))
         fingerprints[cell.dataset] = synonyms.fingerprint()
     return {"synonyms": [fingerprints[cell.dataset], SPACES]}
+
+
+def head_identity(method: Method, facts: Facts) -> dict[str, Any]:
+    """What identifies how a linear or MLP head reads features; empty where neither trains or refines labels."""
+    heads = [getattr(method, "head", ""), "auto" if method.feed == "refined" else ""]
+    aligned = "alignment" in facts.offers
+    return {"head_input": INPUT_VERSION} if any(uses_input_reach(head, aligned) for head in heads) else {}
 
 
 def result_identity(cell: Cell, method: Method, facts: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pzsl_bench.contract import METHODS, Method, configure
 from pzsl_bench.contract.settings import may_vary
 from pzsl_bench.data.source import find_dataset
 from pzsl_bench.planning.grid import Grid
-from pzsl_bench.planning.identity import Facts, dataset_facts, names_identity, result_identity
+from pzsl_bench.planning.identity import Facts, dataset_facts, head_identity, names_identity, result_identity
 from pzsl_bench.planning.offers import lack_of, no_choice
 from pzsl_bench.planning.options import Options
 from pzsl_bench.planning.tasks import check_tasks
@@ -140,7 +140,7 @@ def make_plan(grid: Grid, options: Options) -> Plan:
         data_identity: dict[str, Any] = {}
         if place_facts:
             names = names_identity(cell, method, place_facts, options, fingerprints)
-            data_identity = {**place_facts.identity, **names}
+            data_identity = {**place_facts.identity, **names, **head_identity(method, place_facts)}
         identity = result_identity(cell, method, data_identity)
         result_hash = identity_hash(identity)
         lack = ""
