@@ -9,6 +9,9 @@ loss = sum_m |m - D_m(z_m)|_1 + beta * KL(N(mu_m, sigma_m^2) || N(0, 1))
 summed over the batch. The three weights rise from zero: beta over epochs 0 to 93 of a hundred, cross over 21 to 75,
 align over 6 to 22. Afterwards the examples of a class without images are codes of its description, and images are
 classified by mu_x (see `pzsl_bench.blocks.generation`).
+
+Nothing here knows that images and texts may come from one encoder. On real CLIP features of Caltech-101, 35 seen
+classes, T1 is 26 at rate 0.1 where zero-shot CLIP has 97; seen classes are named as well as by zero-shot CLIP.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@ Family: zsl (zero-shot learning from true labels).
 
 p = softmax(x W + b),   z = sum_{c in top T} p_c s_c / sum_{c in top T} p_c,   score(x, c) = cos(z, s_c)
 
-The classifier is softmax regression on the soft labels (see `pzsl_bench.blocks.softmax_regression`).
+The classifier is softmax regression on the soft labels (see `pzsl_bench.blocks.softmax_regression`). It learns from
+nothing, and all that z can be lies between texts of seen classes. On real CLIP features of Caltech-101 that leaves a T1
+of 25 to 30 where zero-shot CLIP has 97, whatever the penalty: it is the method, not its settings.
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@ generator:  - mean D(x', s) + aid * mean CE(softmax(x' W + b), c)
 W and b are a softmax regression on the real images and their soft labels, fitted once before training. G and D have two
 layers with a leaky ReLU between them, so the critic's slope is a product of its weights and needs no second derivative.
 Afterwards G imagines examples of the unseen classes (see `pzsl_bench.blocks.generation`).
+
+G learns from nothing what images of a text look like. On real CLIP features of Caltech-101, 35 seen classes, T1 is 51
+at rate 0 and 39 at 0.1 with uniform candidates, where zero-shot CLIP has 97; seen classes gain, as by a classifier.
 """
 
 from __future__ import annotations

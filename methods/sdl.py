@@ -18,6 +18,9 @@ rows does.
 
 `start: random` is a linear map without bias, as in the release. `start: residual` is the same map seen from the
 encoder's space, a_r = alpha scale (x + W_r x), and starts near zero-shot.
+
+It was made for images of many tags. Where each image has one class, the ranking of uniform candidates costs what the
+encoder knew: on real CLIP features of Caltech-101 T1 is 95.2 at rate 0.1 and 93.7 at 0.5, zero-shot CLIP has 96.6.
 """
 
 from __future__ import annotations
