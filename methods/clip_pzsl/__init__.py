@@ -37,6 +37,7 @@ from pzsl_bench.contract import (
     normalise,
     soft_cross_entropy,
 )
+from pzsl_bench.contract.heads import kept_share
 from pzsl_bench.methods.clip_pzsl.mining import pool_sums
 from pzsl_bench.methods.clip_pzsl.model import Model
 from pzsl_bench.methods.clip_pzsl.prototypes import first_sums, visual_evidence, whitened, whitening
@@ -44,6 +45,10 @@ from pzsl_bench.methods.clip_pzsl.relevance import barrier, softmax_over_candida
 from pzsl_bench.methods.clip_pzsl.settings import Settings, is_off
 from pzsl_bench.methods.clip_pzsl.step import stored_centres, training_step
 from pzsl_bench.methods.clip_pzsl.unseen import TRANSDUCTIVE, score_alone, score_together, unseen_centres
+
+NEARLY_ALL = 0.99
+"""Where at least this share of what is learnt counts after training, labels are refreshed by the head as it is: that is
+nearly the same, and the encoder's cosines of so many images would take as much memory as the labels."""
 
 
 @method(
@@ -86,10 +91,13 @@ class ClipPzsl(Settings):
         return study.targets
 
     def tables(self, study: Study) -> State:
-        """(N, d) the whitened images, where their evidence is read."""
+        """The whitened images, where their evidence is read; and the encoder's cosines, where these count beside it."""
         if self.block != "confidences":
             return {}
-        return {"whitened": whitened(whitening(study.features), study.features)}
+        tables = {"whitened": whitened(whitening(study.features), study.features)}
+        if self.evidence_in == "labels" and kept_share(study, self.encoder_counts) < NEARLY_ALL:
+            tables["zero_shot"] = study.features @ study.texts.T
+        return tables
 
     def memory(self, study: Study, params: State) -> State:
         """The label embeddings, and the sums and counts of the images that were assigned to them."""

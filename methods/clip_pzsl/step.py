@@ -132,8 +132,8 @@ def with_evidence(settings: Settings, model: Model, mined: Mined, batch: Batch) 
         )
     with torch.no_grad():
         cosines = mined.cosines
-        if model.kept != 1:
-            cosines = torch.lerp(batch.features @ batch.texts.T, cosines, model.kept)
+        if "zero_shot" in batch.rows:
+            cosines = torch.lerp(batch.rows["zero_shot"], cosines, model.kept)
         believed = cosines + settings.evidence_share * evidence
     return mined._replace(believed=believed, images=images, evidence=evidence)
 
