@@ -1,6 +1,8 @@
 """ALIM on PiCO: labels outside of the candidate set count too, the more the more true labels seem to be missing.
 
-Family: pll (partial-label learning). The true label may be missing from a set.
+Family: pll (partial-label learning).
+
+For sets from which the true label may be missing:
 
 a_k(s) = s_k for candidates, lambda s_k for other labels
 y_i = argmax a(p_i),   s_i = softmax(q_i mu / tau) with the old prototypes
