@@ -56,6 +56,7 @@ from pzsl_bench.methods.alim import ALIM, TARGETS
         " has none, but without any, candidates are forgotten once lambda is one.",
         "Features are mixed instead of pixels, with a partner from the same batch; the release runs two orders of the"
         " images side by side.",
+        "Mixtures count for 0.3 instead of 1, chosen on rehearsals.",
         "lambda moves after 6 of 30 epochs; in the release after 80 or 140 of 1,000 (importance_start).",
         "Targets come from logarithms: where no candidate has a probability left, products would be zero over zero.",
     ),
@@ -70,7 +71,7 @@ class AlimProden(Gradient):
     targets: str = hyper("scale", "pseudo-labels: all labels by their scores, or the best one", choices=TARGETS)
     importance_start: int = hyper(6, "epochs before other labels gain importance")
     inertia: float = hyper(0.5, "r, share of the old label weights that stays", search=(0.0, 0.95), below=1)
-    mixup_weight: float = hyper(1.0, "b, weight of the loss of mixtures", search=(0.1, 3.0))
+    mixup_weight: float = hyper(0.3, "b, weight of the loss of mixtures", search=(0.1, 3.0))
     mixup: int = hyper(4, "c of the Beta(c, c) from which mixtures are drawn", above=0)
 
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
