@@ -52,10 +52,12 @@ from pzsl_bench.methods.alim import ALIM, TARGETS
         SHARED_HEAD,
         "The scripts of the release run ALIM on PiCO. This is its step with the classifier in the place of the"
         " prototypes and without the contrast (proto_type classify, loss_weight 0), and lambda follows the classifier.",
-        "The release moves label weights with an inertia of 0.95 to 0.8 in 1,000 epochs.",
+        "The inertia is one number, chosen on rehearsals; the release's falls from 0.95 to 0.8 in 1,000 epochs. PRODEN"
+        " has none, but without any, candidates are forgotten once lambda is one.",
         "Features are mixed instead of pixels, with a partner from the same batch; the release runs two orders of the"
         " images side by side.",
-        "lambda moves after 3 of 30 epochs; in the release after 80 or 140 of 1,000 (importance_start).",
+        "Mixtures count for 0.3 instead of 1, chosen on rehearsals.",
+        "lambda moves after 6 of 30 epochs; in the release after 80 or 140 of 1,000 (importance_start).",
         "Targets come from logarithms: where no candidate has a probability left, products would be zero over zero.",
     ),
 )
@@ -65,17 +67,12 @@ class AlimProden(Gradient):
 
     reads: ClassVar[tuple[str, ...]] = ("weights", "candidates")
 
-    noise: float = hyper(0.2, "share of images assumed to lack their true label", search=(0.05, 0.5), below=1)
+    noise: float = hyper(0.1, "share of images assumed to lack their true label", search=(0.05, 0.5), below=1)
     targets: str = hyper("scale", "pseudo-labels: all labels by their scores, or the best one", choices=TARGETS)
-    importance_start: int = hyper(3, "epochs before other labels gain importance")
-    inertia: float = hyper(0.0, "r, share of the old label weights that stays", below=1)
-    mixup_weight: float = hyper(1.0, "b, weight of the loss of mixtures", search=(0.1, 3.0))
+    importance_start: int = hyper(6, "epochs before other labels gain importance")
+    inertia: float = hyper(0.5, "r, share of the old label weights that stays", search=(0.1, 0.95), below=1)
+    mixup_weight: float = hyper(0.3, "b, weight of the loss of mixtures", search=(0.1, 3.0))
     mixup: int = hyper(4, "c of the Beta(c, c) from which mixtures are drawn", above=0)
-
-    @classmethod
-    def unused(cls) -> Mapping[str, str]:
-        """First label weights are replaced before the first loss."""
-        return {**super().unused(), "init_confidence": "its label weights are made anew before they are used"}
 
     def dice(self, images: int, classes: int) -> Mapping[str, tuple[int, ...]]:
         """One mixture for the batch, and every image's partner."""

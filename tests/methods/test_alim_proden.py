@@ -42,7 +42,9 @@ def dice(images: int) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("targets", ["scale", "onehot"])
 def test_a_missing_label_gains_weight_once_other_labels_count(targets: str) -> None:
-    run = Replay("alim_proden", [[1, 0, 0], [1, 1, 0]], {"importance_start": 1, "noise": 0.5, "targets": targets})
+    run = Replay(
+        "alim_proden", [[1, 0, 0], [1, 1, 0]], {"importance_start": 1, "noise": 0.5, "targets": targets, "inertia": 0.0}
+    )
     logits = [[0.0, 9.0, 0.0], [5.0, 0.0, 0.0]]
     run.step([0, 1], logits, dice=dice(2))
     assert run.weights[0].tolist() == [1, 0, 0]
@@ -53,7 +55,7 @@ def test_a_missing_label_gains_weight_once_other_labels_count(targets: str) -> N
 
 
 def test_no_assumed_noise_leaves_the_weights_to_the_candidates() -> None:
-    run = Replay("alim_proden", [[1, 0, 0], [1, 1, 0]], {"importance_start": 0, "noise": 0.0})
+    run = Replay("alim_proden", [[1, 0, 0], [1, 1, 0]], {"importance_start": 0, "noise": 0.0, "inertia": 0.0})
     for epoch in range(3):
         run.step([0, 1], [[0.0, 9.0, 0.0], [1.0, 0.0, 9.0]], dice=dice(2), epoch=epoch)
         run.end_epoch(epoch)
