@@ -46,7 +46,7 @@ UNSEEN = -20.0
         "FREDIS: A Fusion Framework of Refinement and Disambiguation for Unreliable Partial Label Learning",
         "ICML",
         2023,
-        "https://proceedings.mlr.press/v202/qiao23b.html",
+        "https://github.com/palm-ml/fredis",
     ),
     deviations=(
         SHARED_HEAD,
