@@ -92,6 +92,11 @@ class PicoPlus(Pico):
         queued = torch.zeros(self.queue, dtype=torch.bool, device=study.features.device)
         return {**super().memory(study, params), "queue_reliable": queued}
 
+    def extra_floats(self, study: Study) -> int:
+        """Pairs of a batch's images with all that they are compared with: cosines, shares, positives and gradients."""
+        images = min(self.batch, len(study.features))
+        return 5 * images * (2 * images + self.queue)
+
     def step(self, net: Net, batch: Batch) -> tuple[Tensor, Update]:
         """One step in the order of the release."""
         logits, queries = net(batch.features, give="both")
