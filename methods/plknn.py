@@ -5,7 +5,8 @@ Family: pll (partial-label learning).
 score(x, c) = sum over the k nearest images j of (1 - d_j / sum of their k distances) [c in S_j]
 
 Nothing is learnt and no text is used: a method that scores lower makes poor use of the features. Only seen classes are
-scored.
+scored. It needs images: with three of each of 800 classes, two of ten neighbours at most are of an image's class, and
+each brings all its candidates (3 % of seen test images at rate 0.1, where zero-shot CLIP names 66 %).
 """
 
 from __future__ import annotations
