@@ -58,9 +58,9 @@ from pzsl_bench.methods.pico import PICO_DEVIATIONS, Pico
     deviations=(
         *PICO_DEVIATIONS,
         "Features are mixed instead of pixels.",
-        "Neighbours take part after 4 of 30 epochs, in the release after 100 of 800 (neighbours_start). Prototypes decide"
-        " after the first epoch, in the release after 5 or 50. A warm-up of 5 of our epochs is better without noise, and"
-        " with much of it some runs never recover from having believed all candidates.",
+        "Neighbours take part after 4 of 30 epochs, in the release after 100 of 800 (neighbours_start). Prototypes"
+        " decide after the first epoch, in the release after 5 or 50. A warm-up of 5 of our epochs is better without"
+        " noise, and with much of it some runs never recover from having believed all candidates.",
         "Four fifths of the images count as reliable instead of three fifths (pure).",
         "Where all images are reliable, the mean over the others is 0; in the release it is not a number.",
     ),
