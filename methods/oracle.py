@@ -4,9 +4,9 @@ Family: bound (what candidates or true labels alone give).
 
 loss = -mean_i log p_i,true
 
-This is the upper bound of a partial-label table, not a method. Every table marks its row. With true labels the encoder's
-own temperature is better than a learned one, which sharpens them until little is left to learn (rehearsals on nine sets:
-T1 85.0 instead of 82.5, seen accuracy 86.9 instead of 86.6); methods that see candidates need it learned.
+This is the upper bound of a partial-label table, not a method. Every table marks its row. With true labels the
+encoder's own temperature is better than a learned one, which sharpens them until little is left to learn (rehearsals
+on nine sets: T1 85.0 instead of 82.5, seen accuracy 86.9 instead of 86.6). Methods that see candidates need it learned.
 """
 
 from __future__ import annotations
