@@ -43,6 +43,9 @@ from pzsl_bench.blocks.mixup import larger_share, mix
 from pzsl_bench.contract import Batch, Citation, Net, Output, State, Study, Update, hyper, method, soft_cross_entropy
 from pzsl_bench.methods.pico import PICO_DEVIATIONS, Pico
 
+ROUNDING = 1e-3
+"""Added to the number of reliable images, so that what is a whole number but for rounding is not cut down by one."""
+
 
 @method(
     "pico_plus",
@@ -168,7 +171,7 @@ class PicoPlus(Pico):
         if epoch + 1 < self.start:
             return Update()
         place = tables["distance"].argsort(stable=True).argsort()
-        return Update(rows={"reliable": place < int(self.pure * len(place))})
+        return Update(rows={"reliable": place + 1 <= self.pure * len(place) + ROUNDING})
 
 
 def mean_share(log_shares: Tensor, positives: Tensor) -> Tensor:
